@@ -1,0 +1,16 @@
+"""The command line: parse, make one library call, print."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; an `InputError` becomes one line and exit status 2."""
+    # Imported here, so that importing the package costs nothing.
+    from convscape.arithmetic.errors import InputError
+    from convscape.cli.app import app
+
+    try:
+        app()
+    except InputError as error:
+        print(f"convscape: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
