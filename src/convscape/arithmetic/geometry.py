@@ -78,8 +78,10 @@ class Geometry:
         """(K, *outputs) for an input of these spatial sizes.
 
         Raises:
-            InputError: The window is larger than the padded input on some axis.
+            InputError: The window is larger than the padded input on some axis, or the sizes are
+                not one an axis.
         """
+        self._same_rank(spatial)
         for axis, (w, n) in enumerate(zip(self.windows, spatial, strict=True)):
             if w.output(n) == 0:
                 raise InputError(
@@ -179,7 +181,9 @@ def per_axis(name: str, value: int | Sequence[int], rank: int) -> tuple[int, ...
         >>> per_axis("stride", 2, 3)
         (2, 2, 2)
     """
-    return (value,) * rank if isinstance(value, int) else _each(name, value, rank)
+    if isinstance(value, Sequence):
+        return _each(name, value, rank)
+    return (value,) * rank  # a Window checks that it is an integer, of whichever library
 
 
 def _each(name: str, values: Sequence[T], rank: int) -> tuple[T, ...]:

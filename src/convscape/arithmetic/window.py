@@ -125,7 +125,9 @@ class Window:
         They are where the floor in the output size bites. See `unread` for the cells themselves.
         """
         room = self.room(n)
-        return room % self.stride if n > 0 and room >= 0 else max(0, room + self.extent)
+        if n <= 0:
+            return max(0, sum(self.padding))
+        return room % self.stride if room >= 0 else max(0, room + self.extent)
 
     def start(self, o: int) -> int:
         """Position of output cell o's first kernel cell on the spread input (may be negative)."""
@@ -246,7 +248,7 @@ class Window:
 
 def _integer(name: str, value: object) -> int:
     try:
-        return index(value)  # type: ignore[arg-type]
+        return int(index(value))  # type: ignore[arg-type]
     except TypeError:
         raise InputError(
             f"{name} must be an integer", f"{name}={value!r}", "pass a whole number"
