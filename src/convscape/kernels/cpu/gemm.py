@@ -1,0 +1,403 @@
+"""Convolution as an implicit matrix product on the register tile; no patch matrix is built.
+
+    y[n, k, h, w] = bias[k] + Σ_{r, s, c} x[n, c, h stride - low + r dilation, ...] weight[k, c, r, s]
+
+The input is laid out channels-last with its padding, once. Then an output pixel is an address, a
+row of the kernel is one run of products (r fixed, s and c inside), and three problems are one loop:
+
+- forward: rows are output pixels;
+- input gradient: the adjoint window. A stride s splits the pixels of dx into s phases, and each
+  phase is a forward problem over the kernel cells that reach it: zeros are never multiplied;
+- weight gradient: rows are the (r, s, c) of the weights, and the sum runs over pixels.
+
+Any stride, asymmetric padding, dilation and groups; float32 and float64.
+
+Source: K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS
+34(3), 2008; M. Dukhan, "The Indirect Convolution Algorithm", arXiv 1907.02129; adjoint windows:
+V. Dumoulin and F. Visin, arXiv 1603.07285, section 4.
+"""
+
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+from numba import prange
+
+from convscape.arithmetic.geometry import Geometry
+from convscape.arithmetic.window import Window
+from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.layout import Array, empty, flat, is_channels_last, padded
+from convscape.kernels.cpu.simd import ROWS, SIMD, register_tile
+from convscape.kernels.cpu.threads import launch
+
+_WIDEST = SIMD.vectors
+_PIXELS = 16 * ROWS  # of one chunk: its tiles (24 KiB at the widest) stay in the cache
+_RUN = 512  # pixels of the weight gradient's block: x and dy of the block stay in L2
+
+_tile_wide = register_tile(_WIDEST)
+_tile_two = register_tile(2)
+_tile_one = register_tile(1)
+
+
+# --- the kernels -------------------------------------------------------------------------------
+
+
+@kernel
+def _multiply_add(  # type: ignore[no-untyped-def]
+    vectors, a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
+):
+    if vectors == _WIDEST:
+        _tile_wide(
+            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
+        )
+    elif vectors == 2:
+        _tile_two(
+            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
+        )
+    else:
+        _tile_one(
+            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
+        )
+
+
+@kernel
+def _block_vectors(left, lanes):  # type: ignore[no-untyped-def]
+    """Vectors of the next block of columns, when `left` columns are still to do."""
+    if left > (_WIDEST - 1) * lanes:
+        return _WIDEST
+    return 2 if left > lanes else 1
+
+
+@kernel
+def _pack_part(  # type: ignore[no-untyped-def]
+    part, parts, weight, strides, shape, lanes, packed
+):
+    """Weights as [group][block of output channels][r][s][input channel][lane], zeros at the edge."""
+    groups, k_size, c_size, r_size, s_size = shape
+    sg, sk, sc, sr, ss = strides
+    c_low, c_high = c_size * part // parts, c_size * (part + 1) // parts
+    at = 0
+    for g in range(groups):
+        k0 = 0
+        while k0 < k_size:
+            width = _block_vectors(k_size - k0, lanes) * lanes
+            real = min(width, k_size - k0)
+            for c in range(c_low, c_high):
+                for r in range(r_size):
+                    for s in range(s_size):
+                        to = at + ((r * s_size + s) * c_size + c) * width
+                        source = g * sg + k0 * sk + c * sc + r * sr + s * ss
+                        for j in range(real):
+                            packed[to + j] = weight[source + j * sk]
+                        for j in range(real, width):
+                            packed[to + j] = 0
+            at += r_size * s_size * c_size * width
+            k0 += width
+
+
+@team
+def _pack_team(parts, weight, strides, shape, lanes, packed):  # type: ignore[no-untyped-def]
+    for part in prange(parts):
+        _pack_part(part, parts, weight, strides, shape, lanes, packed)
+
+
+@kernel
+def _correlate_part(  # type: ignore[no-untyped-def]
+    part, parts, x, start, steps, packed, shape, tap_steps, bias, lanes, y, y_strides, y_shape
+):
+    """Output pixels (n, h, w) of y, a share of them, for all groups and output channels."""
+    groups, k_size, c_size, r_size, s_size = shape
+    r_step, s_step = tap_steps
+    yn, yk, yh, yw = y_strides
+    n_size, _, h_size, w_size = y_shape
+    pixels = n_size * h_size * w_size
+    tiles = (pixels + ROWS - 1) // ROWS
+    first = tiles * part // parts * ROWS
+    last = min(pixels, tiles * (part + 1) // parts * ROWS)
+    rows = np.empty(_PIXELS, np.int64)
+    cells = np.empty(_PIXELS, np.int64)
+    tile = np.empty(_PIXELS * _WIDEST * lanes, x.dtype)
+    at = 0
+    for g in range(groups):
+        k0 = 0
+        while k0 < k_size:
+            vectors = _block_vectors(k_size - k0, lanes)
+            width = vectors * lanes
+            real = min(width, k_size - k0)
+            for chunk in range(first, last, _PIXELS):
+                size = min(_PIXELS, last - chunk)
+                padded_size = (size + ROWS - 1) // ROWS * ROWS
+                for p in range(padded_size):
+                    # Rows beyond the last pixel repeat it; their sums are dropped.
+                    line, w = divmod(chunk + min(p, size - 1), w_size)
+                    n, h = divmod(line, h_size)
+                    rows[p] = start + n * steps[0] + h * steps[1] + w * steps[2]
+                    cells[p] = n * yn + h * yh + w * yw
+                    for j in range(real):
+                        tile[p * width + j] = bias[g * k_size + k0 + j]
+                    for j in range(real, width):
+                        tile[p * width + j] = 0
+                for r in range(r_size):
+                    for p in range(0, padded_size, ROWS):
+                        _multiply_add(
+                            vectors, x, rows, p, g * c_size + r * r_step, s_step, 1,
+                            packed, at + r * s_size * c_size * width, c_size * width, width,
+                            s_size, c_size, tile, p * width,
+                        )  # fmt: skip
+                k = g * k_size + k0
+                if yk == 1:
+                    for p in range(size):
+                        for j in range(real):
+                            y[cells[p] + k + j] = tile[p * width + j]
+                else:
+                    for j in range(real):
+                        for p in range(size):
+                            y[cells[p] + (k + j) * yk] = tile[p * width + j]
+            at += r_size * s_size * c_size * width
+            k0 += width
+
+
+@team
+def _correlate_team(  # type: ignore[no-untyped-def]
+    parts, x, start, steps, packed, shape, tap_steps, bias, lanes, y, y_strides, y_shape
+):
+    for part in prange(parts):
+        _correlate_part(
+            part, parts, x, start, steps, packed, shape, tap_steps, bias, lanes,
+            y, y_strides, y_shape,
+        )  # fmt: skip
+
+
+@kernel
+def _weight_part(  # type: ignore[no-untyped-def]
+    part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw
+):
+    """A share of the rows (r, s, c) of the weight gradient, dw[group][row][output channel]."""
+    n_size, h_size, w_size = grid
+    groups, c_size, k_size = channels
+    m_size = dw.size // (groups * k_size)
+    tiles = (m_size + ROWS - 1) // ROWS
+    low, high = tiles * part // parts, tiles * (part + 1) // parts
+    lines = max(1, _RUN // w_size)
+    tile = np.empty((high - low) * ROWS * _WIDEST * lanes, x.dtype)
+    for g in range(groups):
+        k0 = 0
+        while k0 < k_size:
+            vectors = _block_vectors(k_size - k0, lanes)
+            width = vectors * lanes
+            tile[:] = 0
+            for n in range(n_size):
+                for h in range(0, h_size, lines):
+                    for t in range(low, high):
+                        _multiply_add(
+                            vectors, x, rows, t * ROWS,
+                            g * c_size + n * x_steps[0] + h * x_steps[1], x_steps[1], x_steps[2],
+                            dy, g * k_size + k0 + n * dy_steps[0] + h * dy_steps[1],
+                            dy_steps[1], dy_steps[2],
+                            min(lines, h_size - h), w_size, tile, (t - low) * ROWS * width,
+                        )  # fmt: skip
+            for m in range(low * ROWS, min(high * ROWS, m_size)):
+                for j in range(min(width, k_size - k0)):
+                    dw[(g * m_size + m) * k_size + k0 + j] = tile[(m - low * ROWS) * width + j]
+            k0 += width
+
+
+@team
+def _weight_team(  # type: ignore[no-untyped-def]
+    parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw
+):
+    for part in prange(parts):
+        _weight_part(
+            part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw
+        )
+
+
+# --- the three problems ------------------------------------------------------------------------
+
+
+def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, threads: int) -> Array:
+    """The convolution.
+
+    Args:
+        x: (N, C, H, W), any strides.
+        weight: (K, C / groups, R, S), any strides, of x's dtype.
+        bias: (K,) or None.
+        geometry: Two windows and the channels.
+        threads: Threads to use.
+
+    Returns:
+        (N, K, H', W'), in channels-last memory when x is.
+    """
+    n, _, *spatial = x.shape
+    y = empty((n, *geometry.output_shape(spatial)), x.dtype, is_channels_last(x))
+    if y.size == 0:
+        return y
+    height, width = geometry.windows
+    memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
+    if bias is None:
+        bias = np.zeros(geometry.out_channels, x.dtype)
+    _correlate(
+        memory, 0, (sn, sh * height.stride, sw * width.stride),
+        _grouped(weight, geometry), (sh * height.dilation, sw * width.dilation),
+        np.ascontiguousarray(bias), y, threads,
+    )  # fmt: skip
+    return y
+
+
+def input_grad(
+    dy: Array, weight: Array, geometry: Geometry, spatial: tuple[int, int], threads: int
+) -> Array:
+    """The gradient by the input: the transposed convolution of dy.
+
+    Args:
+        dy: (N, K, H', W'), any strides.
+        weight: (K, C / groups, R, S).
+        geometry: The forward convolution.
+        spatial: (H, W) of the forward input.
+        threads: Threads to use.
+
+    Returns:
+        (N, C, H, W), in channels-last memory when dy is.
+    """
+    n = dy.shape[0]
+    dx = empty((n, geometry.in_channels, *spatial), dy.dtype, is_channels_last(dy))
+    if dx.size == 0:
+        return dx
+    axes = [
+        [_phase(w, phase, size) for phase in range(min(w.stride, size))]
+        for w, size in zip(geometry.windows, spatial, strict=True)
+    ]
+    padding = tuple(
+        _reach(phases, m) for phases, m in zip(axes, geometry.outputs(spatial), strict=True)
+    )
+    memory, (sn, sh, sw) = padded(dy, (padding[0], padding[1]), threads)
+    # Of the adjoint problem the forward's input channels are the outputs.
+    kernel = _grouped(weight, geometry).transpose(0, 2, 1, 3, 4)
+    bias = np.zeros(geometry.in_channels, dy.dtype)
+    for i, h in enumerate(axes[0]):
+        for j, w in enumerate(axes[1]):
+            part = dx[:, :, i :: geometry.windows[0].stride, j :: geometry.windows[1].stride]
+            if h.taps == 0 or w.taps == 0:
+                part[:] = 0
+                continue
+            _correlate(
+                memory,
+                (padding[0][0] + h.start) * sh + (padding[1][0] + w.start) * sw,
+                (sn, sh, sw),
+                kernel[:, :, :, h.first :: h.every, w.first :: w.every],
+                (-h.back * sh, -w.back * sw),
+                bias, part, threads,
+            )  # fmt: skip
+    return dx
+
+
+def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
+    """The gradient by the weight: the input correlated with dy.
+
+    Args:
+        x: (N, C, H, W), the forward input.
+        dy: (N, K, H', W').
+        geometry: The forward convolution.
+        threads: Threads to use.
+
+    Returns:
+        (K, C / groups, R, S), contiguous.
+    """
+    groups = geometry.groups
+    k, c, r, s = geometry.weight_shape
+    if x.size == 0 or dy.size == 0:
+        return np.zeros(geometry.weight_shape, x.dtype)
+    height, width = geometry.windows
+    memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
+    lanes = SIMD.lanes(x.itemsize)
+    # A last vector that is not full reads on into the next pixel, whose products are dropped;
+    # behind the last pixel there must be something to read.
+    ragged = lanes if (k // groups) % lanes else 0
+    dy_memory, dy_steps = padded(dy, ((0, 0), (0, 0)), threads, tail=ragged)
+    rows = (
+        np.arange(r)[:, None, None] * (sh * height.dilation)
+        + np.arange(s)[:, None] * (sw * width.dilation)
+        + np.arange(c)
+    ).reshape(-1)
+    rows = np.pad(rows, (0, -len(rows) % ROWS), mode="edge")
+    dw = np.empty(groups * r * s * k * c // groups, x.dtype)
+    launch(
+        _weight_part, _weight_team, threads,
+        memory, (sn, sh * height.stride, sw * width.stride), dy_memory, dy_steps, rows,
+        (dy.shape[0], *dy.shape[2:]), (groups, c, k // groups), lanes, dw,
+    )  # fmt: skip
+    dw = dw.reshape(groups, r, s, c, k // groups).transpose(0, 4, 3, 1, 2)
+    return np.ascontiguousarray(dw).reshape(geometry.weight_shape)
+
+
+# --- their parts -------------------------------------------------------------------------------
+
+
+def _correlate(
+    memory: Array,
+    start: int,
+    steps: tuple[int, int, int],
+    weight: Array,
+    tap_steps: tuple[int, int],
+    bias: Array,
+    y: Array,
+    threads: int,
+) -> None:
+    """Fill y, a view (N, K, H', W'), from the address `start` of the input on."""
+    groups, k, c, r, s = weight.shape
+    lanes = SIMD.lanes(y.itemsize)
+    packed = np.empty(groups * -(-k // lanes) * lanes * c * r * s, y.dtype)
+    kernel, strides = flat(weight)
+    launch(_pack_part, _pack_team, threads, kernel, strides, weight.shape, lanes, packed)
+    out, y_strides = flat(y)
+    launch(
+        _correlate_part, _correlate_team, threads,
+        memory, start, steps, packed, weight.shape, tap_steps, bias, lanes,
+        out, y_strides, y.shape,
+    )  # fmt: skip
+
+
+def _grouped(weight: Array, geometry: Geometry) -> Array:
+    """Weights as (group, output channel in it, input channel in it, r, s)."""
+    return weight.reshape(
+        geometry.groups, geometry.out_channels // geometry.groups, *weight.shape[1:]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Phase:
+    """The pixels phase, phase + stride, ... of the forward input along one axis.
+
+    Input cell phase + i stride meets kernel cells `first`, first + `every`, ... (`taps` of them),
+    the first at output cell i + `start`, each next one `back` cells earlier.
+    """
+
+    first: int
+    every: int
+    taps: int
+    start: int
+    back: int
+    count: int
+
+
+def _phase(window: Window, phase: int, size: int) -> _Phase:
+    # Cell i meets kernel cell r in output o when o stride = i + low - r dilation.
+    stride, dilation = window.stride, window.dilation
+    common = gcd(stride, dilation)
+    every, back = stride // common, dilation // common
+    count = -(-(size - phase) // stride)
+    reach = phase + window.padding[0]
+    for first in range(min(every, window.kernel)):
+        start, off = divmod(reach - first * dilation, stride)
+        if off == 0:
+            taps = -(-(window.kernel - first) // every)
+            return _Phase(first, every, taps, start, back, count)
+    return _Phase(0, 1, 0, 0, 0, count)
+
+
+def _reach(phases: list[_Phase], outputs: int) -> tuple[int, int]:
+    """Zeros that dy needs before and after, so that every phase reads inside."""
+    met = [p for p in phases if p.taps]
+    low = max((p.back * (p.taps - 1) - p.start for p in met), default=0)
+    high = max((p.start + p.count - outputs for p in met), default=0)
+    return max(0, low), max(0, high)

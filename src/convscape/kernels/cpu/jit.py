@@ -1,0 +1,74 @@
+"""How kernels are compiled, and where the compiled code is kept between processes."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import config, njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(function: F) -> F:
+    """Compile a serial loop: no GIL, IEEE division, multiply and add contracted into one rounding.
+
+    `contract` is the only relaxation. NaN and Inf keep their meaning, and sums keep their order
+    unless a kernel asks otherwise.
+    """
+    return _cached(function, fastmath={"contract"})
+
+
+def reduction(function: F) -> F:
+    """Compile a serial loop whose sums may be reordered, so that they use all vector lanes.
+
+    For pure reductions only; NaN and Inf still keep their meaning. The error of a reordered sum
+    is no larger than that of the sequential one: it is a sum of partial sums.
+    """
+    return _cached(function, fastmath={"contract", "reassoc"})
+
+
+def team(function: F) -> F:
+    """Compile the parallel twin of a kernel: a `prange` whose body is one call of the kernel."""
+    return _cached(function, parallel=True)
+
+
+def _cached(function: F, **options: Any) -> F:
+    before = config.CACHE_DIR
+    config.CACHE_DIR = before or str(_folder())
+    try:
+        return cast(
+            F, njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+        )
+    finally:
+        config.CACHE_DIR = before
+
+
+def _folder() -> Path:
+    """The user's cache folder, or a temporary one where that cannot be written.
+
+    Numba looks at a function's own file only to see whether its cache is stale; a kernel inlines
+    others. The digest of all kernel files in the path makes every edit a new cache.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for parent in (home / "convscape", Path(tempfile.gettempdir()) / f"convscape-{_user()}"):
+        folder = parent / _digest()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    # Nowhere is writable: compiled code lives as long as this process.
+    return Path(tempfile.mkdtemp(prefix="convscape-"))
+
+
+def _digest() -> str:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")

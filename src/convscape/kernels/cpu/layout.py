@@ -1,0 +1,122 @@
+"""Arrays as flat memory: what every kernel reads and writes.
+
+A kernel gets a one-dimensional contiguous array and strides counted in elements, so one compiled
+version serves every memory layout.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.threads import launch
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def flat(x: Array) -> tuple[Array, tuple[int, ...]]:
+    """The memory under an array as one dimension, and the array's strides in elements.
+
+    An array that cannot be seen so (negative strides, or not a multiple of the element size) is
+    copied first.
+    """
+    size = x.itemsize
+    if any(stride < 0 or stride % size for stride in x.strides):
+        x = np.ascontiguousarray(x)
+    strides = tuple(stride // size for stride in x.strides)
+    span = 1 + sum((n - 1) * s for n, s in zip(x.shape, strides, strict=True)) if x.size else 0
+    return np.lib.stride_tricks.as_strided(x, (span,), (size,)), strides
+
+
+def is_channels_last(x: Array) -> bool:
+    """Whether an (N, C, H, W) array lies in memory as N, H, W, C without gaps."""
+    return x.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def empty(shape: tuple[int, int, int, int], dtype: Any, channels_last: bool) -> Array:
+    """An uninitialised (N, C, H, W) array, in channels-last memory or in plain order."""
+    n, c, h, w = shape
+    if channels_last:
+        return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    return np.empty(shape, dtype)
+
+
+def padded(
+    x: Array,
+    padding: tuple[tuple[int, int], tuple[int, int]],
+    threads: int,
+    fill: float = 0.0,
+    tail: int = 0,
+) -> tuple[Array, tuple[int, int, int]]:
+    """An (N, C, H, W) array as flat channels-last memory, padded; not copied where it lies so.
+
+    Args:
+        x: (N, C, H, W), any strides.
+        padding: (low, high) of H and of W; negative crops.
+        threads: Threads to copy with.
+        fill: What padding is filled with.
+        tail: Elements beyond the end that a kernel may read; they are 0.
+
+    Returns:
+        The memory, and the strides of N, H and W in elements (C is contiguous).
+    """
+    n, c, h, w = x.shape
+    (top, bottom), (left, right) = padding
+    if not (top or bottom or left or right or tail) and is_channels_last(x):
+        memory, _ = flat(x)
+        return memory, (h * w * c, w * c, c)
+    rows, columns = h + top + bottom, w + left + right
+    out = np.empty(n * rows * columns * c + tail, x.dtype)
+    out[len(out) - tail :] = 0
+    memory, strides = flat(x)
+    launch(
+        _pad_part, _pad_team, threads,
+        memory, strides, (n, c, h, w), out, (rows, columns), (top, left), x.dtype.type(fill),
+    )  # fmt: skip
+    return out, (rows * columns * c, columns * c, c)
+
+
+@kernel
+def _pad_part(  # type: ignore[no-untyped-def]
+    part, parts, x, strides, shape, out, grid, start, fill
+):
+    n_size, c_size, h_size, w_size = shape
+    sn, sc, sh, sw = strides
+    rows, columns = grid
+    top, left = start
+    lines = n_size * rows
+    for line in range(lines * part // parts, lines * (part + 1) // parts):
+        n, row = divmod(line, rows)
+        h = row - top
+        to = line * columns * c_size
+        if h < 0 or h >= h_size:
+            for i in range(columns * c_size):
+                out[to + i] = fill
+            continue
+        low = max(0, left)
+        high = max(low, min(columns, w_size + left))
+        for i in range(low * c_size):
+            out[to + i] = fill
+        for i in range(high * c_size, columns * c_size):
+            out[to + i] = fill
+        source = n * sn + h * sh - left * sw
+        if sc == 1 and sw == c_size:
+            for i in range(low * c_size, high * c_size):
+                out[to + i] = x[source + i]
+        elif sc == 1:
+            for w in range(low, high):
+                for c in range(c_size):
+                    out[to + w * c_size + c] = x[source + w * sw + c]
+        else:
+            # A transpose: blocks of channels, so that the lines written stay in the cache.
+            for block in range(0, c_size, 16):
+                for w in range(low, high):
+                    for c in range(block, min(block + 16, c_size)):
+                        out[to + w * c_size + c] = x[source + w * sw + c * sc]
+
+
+@team
+def _pad_team(parts, x, strides, shape, out, grid, start, fill):  # type: ignore[no-untyped-def]
+    for part in prange(parts):
+        _pad_part(part, parts, x, strides, shape, out, grid, start, fill)
