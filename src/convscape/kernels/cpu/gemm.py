@@ -1,6 +1,7 @@
 """Convolution as an implicit matrix product on the register tile; no patch matrix is built.
 
-    y[n, k, h, w] = bias[k] + Σ_{r, s, c} x[n, c, h stride - low + r dilation, ...] weight[k, c, r, s]
+    y[n, k, h, w] = bias[k] + Σ_{r, s, c} weight[k, c, r, s] x[n, c, h', w'],
+    h' = h stride - low + r dilation, and w' alike
 
 The input is laid out channels-last with its padding, once. Then an output pixel is an address, a
 row of the kernel is one run of products (r fixed, s and c inside), and three problems are one loop:
@@ -31,8 +32,9 @@ from convscape.kernels.cpu.simd import ROWS, SIMD, register_tile
 from convscape.kernels.cpu.threads import launch
 
 _WIDEST = SIMD.vectors
-_PIXELS = 16 * ROWS  # of one chunk: its tiles (24 KiB at the widest) stay in the cache
-_RUN = 512  # pixels of the weight gradient's block: x and dy of the block stay in L2
+_DEPTH = 192  # products of one piece of a sum: its weights (48 KiB at the widest) stay close
+_PIXELS = 32 * ROWS  # pixels of one chunk: its tiles stay in L2 while the pieces pass by
+_RUN = 512  # pixels of one block of the weight gradient: its x and dy stay in L2
 
 _tile_wide = register_tile(_WIDEST)
 _tile_two = register_tile(2)
@@ -43,7 +45,7 @@ _tile_one = register_tile(1)
 
 
 @kernel
-def _multiply_add(  # type: ignore[no-untyped-def]
+def _multiply_add(
     vectors, a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
 ):
     if vectors == _WIDEST:
@@ -61,7 +63,7 @@ def _multiply_add(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _block_vectors(left, lanes):  # type: ignore[no-untyped-def]
+def _block_vectors(left, lanes):
     """Vectors of the next block of columns, when `left` columns are still to do."""
     if left > (_WIDEST - 1) * lanes:
         return _WIDEST
@@ -69,10 +71,8 @@ def _block_vectors(left, lanes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _pack_part(  # type: ignore[no-untyped-def]
-    part, parts, weight, strides, shape, lanes, packed
-):
-    """Weights as [group][block of output channels][r][s][input channel][lane], zeros at the edge."""
+def _pack_part(part, parts, weight, strides, shape, lanes, packed):
+    """Weights as [group][block of output channels][r][s][c][lane], with zeros at the edge."""
     groups, k_size, c_size, r_size, s_size = shape
     sg, sk, sc, sr, ss = strides
     c_low, c_high = c_size * part // parts, c_size * (part + 1) // parts
@@ -96,13 +96,13 @@ def _pack_part(  # type: ignore[no-untyped-def]
 
 
 @team
-def _pack_team(parts, weight, strides, shape, lanes, packed):  # type: ignore[no-untyped-def]
+def _pack_team(parts, weight, strides, shape, lanes, packed):
     for part in prange(parts):
         _pack_part(part, parts, weight, strides, shape, lanes, packed)
 
 
 @kernel
-def _correlate_part(  # type: ignore[no-untyped-def]
+def _correlate_part(
     part, parts, x, start, steps, packed, shape, tap_steps, bias, lanes, y, y_strides, y_shape
 ):
     """Output pixels (n, h, w) of y, a share of them, for all groups and output channels."""
@@ -117,6 +117,12 @@ def _correlate_part(  # type: ignore[no-untyped-def]
     rows = np.empty(_PIXELS, np.int64)
     cells = np.empty(_PIXELS, np.int64)
     tile = np.empty(_PIXELS * _WIDEST * lanes, x.dtype)
+    # Cells of a kernel row that are neighbours in memory, with their channels, are one run. A
+    # small kernel is summed in one go; a large one in pieces whose weights stay in the L1 cache
+    # while all tiles of the chunk pass by.
+    run = s_size * c_size if s_step == c_size else c_size
+    together = r_size if r_size * run <= _DEPTH else 1
+    depth = min(run, _DEPTH)
     at = 0
     for g in range(groups):
         k0 = 0
@@ -124,6 +130,7 @@ def _correlate_part(  # type: ignore[no-untyped-def]
             vectors = _block_vectors(k_size - k0, lanes)
             width = vectors * lanes
             real = min(width, k_size - k0)
+            start_at = bias[g * k_size + k0 : g * k_size + k0 + real]
             for chunk in range(first, last, _PIXELS):
                 size = min(_PIXELS, last - chunk)
                 padded_size = (size + ROWS - 1) // ROWS * ROWS
@@ -133,22 +140,28 @@ def _correlate_part(  # type: ignore[no-untyped-def]
                     n, h = divmod(line, h_size)
                     rows[p] = start + n * steps[0] + h * steps[1] + w * steps[2]
                     cells[p] = n * yn + h * yh + w * yw
+                    sums = tile[p * width : (p + 1) * width]
+                    sums[:] = 0
                     for j in range(real):
-                        tile[p * width + j] = bias[g * k_size + k0 + j]
-                    for j in range(real, width):
-                        tile[p * width + j] = 0
-                for r in range(r_size):
-                    for p in range(0, padded_size, ROWS):
-                        _multiply_add(
-                            vectors, x, rows, p, g * c_size + r * r_step, s_step, 1,
-                            packed, at + r * s_size * c_size * width, c_size * width, width,
-                            s_size, c_size, tile, p * width,
-                        )  # fmt: skip
+                        sums[j] = start_at[j]
+                for r in range(0, r_size, together):
+                    for s in range(0, s_size, run // c_size):
+                        for i in range(0, run, depth):
+                            shift = g * c_size + r * r_step + s * s_step + i
+                            start_b = at + ((r * s_size + s) * c_size + i) * width
+                            for p in range(0, padded_size, ROWS):
+                                _multiply_add(
+                                    vectors, x, rows, p, shift, r_step, 1,
+                                    packed, start_b, s_size * c_size * width, width,
+                                    together, min(depth, run - i), tile, p * width,
+                                )  # fmt: skip
                 k = g * k_size + k0
                 if yk == 1:
                     for p in range(size):
+                        sums = tile[p * width : (p + 1) * width]
+                        out = y[cells[p] + k : cells[p] + k + real]
                         for j in range(real):
-                            y[cells[p] + k + j] = tile[p * width + j]
+                            out[j] = sums[j]
                 else:
                     for j in range(real):
                         for p in range(size):
@@ -158,7 +171,7 @@ def _correlate_part(  # type: ignore[no-untyped-def]
 
 
 @team
-def _correlate_team(  # type: ignore[no-untyped-def]
+def _correlate_team(
     parts, x, start, steps, packed, shape, tap_steps, bias, lanes, y, y_strides, y_shape
 ):
     for part in prange(parts):
@@ -169,9 +182,7 @@ def _correlate_team(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _weight_part(  # type: ignore[no-untyped-def]
-    part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw
-):
+def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw):
     """A share of the rows (r, s, c) of the weight gradient, dw[group][row][output channel]."""
     n_size, h_size, w_size = grid
     groups, c_size, k_size = channels
@@ -203,13 +214,9 @@ def _weight_part(  # type: ignore[no-untyped-def]
 
 
 @team
-def _weight_team(  # type: ignore[no-untyped-def]
-    parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw
-):
+def _weight_team(parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw):
     for part in prange(parts):
-        _weight_part(
-            part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw
-        )
+        _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw)
 
 
 # --- the three problems ------------------------------------------------------------------------

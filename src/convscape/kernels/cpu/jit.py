@@ -39,9 +39,7 @@ def _cached(function: F, **options: Any) -> F:
     before = config.CACHE_DIR
     config.CACHE_DIR = before or str(_folder())
     try:
-        return cast(
-            F, njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-        )
+        return cast(F, njit(cache=True, nogil=True, error_model="numpy", **options)(function))
     finally:
         config.CACHE_DIR = before
 

@@ -78,9 +78,7 @@ def padded(
 
 
 @kernel
-def _pad_part(  # type: ignore[no-untyped-def]
-    part, parts, x, strides, shape, out, grid, start, fill
-):
+def _pad_part(part, parts, x, strides, shape, out, grid, start, fill):
     n_size, c_size, h_size, w_size = shape
     sn, sc, sh, sw = strides
     rows, columns = grid
@@ -91,23 +89,23 @@ def _pad_part(  # type: ignore[no-untyped-def]
         h = row - top
         to = line * columns * c_size
         if h < 0 or h >= h_size:
-            for i in range(columns * c_size):
-                out[to + i] = fill
+            out[to : to + columns * c_size] = fill
             continue
         low = max(0, left)
         high = max(low, min(columns, w_size + left))
-        for i in range(low * c_size):
-            out[to + i] = fill
-        for i in range(high * c_size, columns * c_size):
-            out[to + i] = fill
+        out[to : to + low * c_size] = fill
+        out[to + high * c_size : to + columns * c_size] = fill
         source = n * sn + h * sh - left * sw
+        # Whole slices: an index that starts at 0 is known to be non-negative, and vectorizes.
         if sc == 1 and sw == c_size:
-            for i in range(low * c_size, high * c_size):
-                out[to + i] = x[source + i]
+            out[to + low * c_size : to + high * c_size] = x[
+                source + low * c_size : source + high * c_size
+            ]
         elif sc == 1:
             for w in range(low, high):
-                for c in range(c_size):
-                    out[to + w * c_size + c] = x[source + w * sw + c]
+                out[to + w * c_size : to + (w + 1) * c_size] = x[
+                    source + w * sw : source + w * sw + c_size
+                ]
         else:
             # A transpose: blocks of channels, so that the lines written stay in the cache.
             for block in range(0, c_size, 16):
@@ -117,6 +115,6 @@ def _pad_part(  # type: ignore[no-untyped-def]
 
 
 @team
-def _pad_team(parts, x, strides, shape, out, grid, start, fill):  # type: ignore[no-untyped-def]
+def _pad_team(parts, x, strides, shape, out, grid, start, fill):
     for part in prange(parts):
         _pad_part(part, parts, x, strides, shape, out, grid, start, fill)

@@ -1,10 +1,11 @@
 """The register tile: the one piece of code that convolutions spend their time in.
 
-    tile[i, j] += Σ_o Σ_k a[rows[i] + shift + o a_jump + k a_step] b[start + o b_jump + k b_step + j]
+    tile[i, j] += Σ_{o, k} a[rows[i] + shift + o a_jump + k a_step]
+                         b[start + o b_jump + k b_step + j]
 
 for `ROWS` rows i and a block of columns j, several vectors wide. Each step broadcasts one element
-of every row and multiplies it with the vectors of b. The accumulators stay in registers for the whole
-sum, which LLVM would not manage by itself, so the loop is emitted as LLVM IR.
+of every row and multiplies it with the vectors of b. The accumulators stay in registers for the
+whole sum, which LLVM would not manage by itself, so the loop is emitted as LLVM IR.
 
 The rows are *addresses*, not a packed panel: a convolution's patch matrix is never built. Forward,
 a row is an output pixel, o runs over a row of the kernel and k over channels; in the weight
@@ -19,7 +20,7 @@ Algorithm", arXiv 1907.02129.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from llvmlite import binding, ir
 from numba import types
@@ -70,7 +71,7 @@ def register_tile(vectors: int) -> Callable[..., None]:
     read, added to and written back.
     """
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def multiply_add(
         _context: Any,
         a: Any,
@@ -93,9 +94,7 @@ def register_tile(vectors: int) -> Callable[..., None]:
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             def data(position: int) -> Any:
-                return context.make_array(sig.args[position])(
-                    context, builder, args[position]
-                ).data
+                return context.make_array(sig.args[position])(context, builder, args[position]).data
 
             _emit(
                 builder,
@@ -111,7 +110,7 @@ def register_tile(vectors: int) -> Callable[..., None]:
 
         return signature, generate
 
-    return multiply_add  # type: ignore[no-any-return]
+    return cast(Callable[..., None], multiply_add)
 
 
 def _emit(

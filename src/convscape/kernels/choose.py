@@ -1,0 +1,115 @@
+"""Which algorithm solves a problem, and why not the others."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from convscape.arithmetic.errors import InputError
+from convscape.kernels.algorithm import Algorithm, Problem
+from convscape.kernels.table import TABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one algorithm says to a problem.
+
+    Args:
+        algorithm: The row of the table.
+        refusal: Why it cannot solve it; None when it can.
+        cost: Multiply-adds (or values touched), None when it refuses.
+        workspace: Bytes allocated beside the result, None when it refuses.
+        chosen: Whether `choose` takes it.
+    """
+
+    algorithm: Algorithm
+    refusal: str | None
+    cost: int | None
+    workspace: int | None
+    chosen: bool
+
+
+def choose(problem: Problem, algorithm: str = "auto") -> Algorithm:
+    """The algorithm for a problem.
+
+    With "auto" it is the first row of the table that does not refuse: the table is in order of
+    preference, ours before the framework's own. A named algorithm is taken or its refusal raised;
+    nothing else is tried in silence.
+
+    Args:
+        problem: What is to be computed.
+        algorithm: "auto", or the name of a row for this op.
+
+    Returns:
+        A row of the table.
+
+    Raises:
+        InputError: An unknown name, or the named algorithm refuses.
+
+    Example:
+        >>> from convscape import Geometry
+        >>> g = Geometry.of((56, 56), 3, padding="same", in_channels=64, out_channels=64)
+        >>> choose(Problem("convolution", (1, 64, 56, 56), geometry=g)).name
+        'gemm'
+    """
+    rows = [row for row in TABLE if row.op == problem.op]
+    if algorithm == "auto":
+        return next(row for row in rows if row.refuses(problem) is None)
+    for row in rows:
+        if row.name == algorithm:
+            refusal = row.refuses(problem)
+            if refusal is not None:
+                raise InputError(
+                    f"algorithm {algorithm!r} {refusal}",
+                    f"shape {problem.shape}, {problem.dtype} on {problem.device}",
+                    'use algorithm="auto"',
+                )
+            return row
+    raise InputError(
+        f"algorithm must be one that computes {problem.op}",
+        f"algorithm={algorithm!r}",
+        f"known: auto, {', '.join(row.name for row in rows)}",
+    )
+
+
+def explain(problem: Problem) -> tuple[Verdict, ...]:
+    """Every algorithm for the op with its cost, or its reason for refusing.
+
+    Args:
+        problem: What is to be computed.
+
+    Returns:
+        One `Verdict` a row, in the table's order.
+
+    Example:
+        >>> from convscape import Geometry
+        >>> g = Geometry.of((8, 8), 3, in_channels=4, out_channels=6)
+        >>> for v in explain(Problem("convolution", (1, 4, 8, 8), geometry=g)):
+        ...     print(v.algorithm.name, v.refusal or v.cost)
+        depthwise has one input and one output channel a group
+        gemm 20736
+        framework 7776
+        reference 7776000
+    """
+    chosen = choose(problem)
+    verdicts = []
+    for row in TABLE:
+        if row.op != problem.op:
+            continue
+        refusal = row.refuses(problem)
+        accepted = refusal is None
+        verdicts.append(
+            Verdict(
+                row,
+                refusal,
+                row.cost(problem) if accepted else None,
+                row.workspace(problem) if accepted else None,
+                row is chosen,
+            )
+        )
+    return tuple(verdicts)
+
+
+def load(algorithm: Algorithm) -> Any:
+    """The module that implements an algorithm; imported (and its loops compiled) on first use."""
+    assert algorithm.module is not None, "the framework's own op has no module of ours"
+    return import_module(algorithm.module)

@@ -1,0 +1,136 @@
+"""Every algorithm there is, in order of preference. To add one: one file, and one row here."""
+
+from math import prod
+
+from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.algorithm import Algorithm, Problem
+
+_ITEMSIZE = {"float32": 4, "float64": 8}
+_LANES = 16  # of the widest vector; what idle lanes cost on a narrower one is less
+
+
+def _compiled(problem: Problem) -> str | None:
+    """What every compiled kernel needs."""
+    if problem.device != "cpu":
+        return f"computes on the CPU, not on {problem.device}"
+    if problem.dtype not in _ITEMSIZE:
+        return f"computes in float32 and float64, not in {problem.dtype}"
+    return None
+
+
+def _two_axes(problem: Problem) -> str | None:
+    geometry = _geometry(problem)
+    if geometry.rank != 2:
+        return f"has two spatial axes, not {geometry.rank}"
+    if any(w.input_dilation != 1 for w in geometry.windows):
+        return "takes the input as it is, not spread (input_dilation 1)"
+    return _compiled(problem)
+
+
+def _depthwise(problem: Problem) -> str | None:
+    geometry = _geometry(problem)
+    if not geometry.in_channels == geometry.out_channels == geometry.groups:
+        return "has one input and one output channel a group"
+    return _two_axes(problem)
+
+
+def _never(_: Problem) -> str | None:
+    return None
+
+
+def _work(problem: Problem) -> int:
+    return problem.work
+
+
+def _tiled(problem: Problem) -> int:
+    """Multiply-adds with the lanes that a group's last vector leaves idle."""
+    geometry = _geometry(problem)
+    columns = geometry.out_channels // geometry.groups
+    return problem.work * (-(-columns // _LANES) * _LANES) // columns
+
+
+def _interpreted(problem: Problem) -> int:
+    """An interpreted step costs about as much as a thousand multiply-adds."""
+    return problem.work * 1000
+
+
+def _gemm_bytes(problem: Problem) -> int:
+    """The padded channels-last input, and the packed weights."""
+    geometry = _geometry(problem)
+    groups, columns = geometry.groups, geometry.out_channels // geometry.groups
+    cells = _padded_cells(problem) + prod(geometry.weight_shape[1:]) * groups * (
+        -(-columns // _LANES) * _LANES
+    )
+    return cells * _ITEMSIZE.get(problem.dtype, 8)
+
+
+def _padded_bytes(problem: Problem) -> int:
+    return _padded_cells(problem) * _ITEMSIZE.get(problem.dtype, 8)
+
+
+def _padded_cells(problem: Problem) -> int:
+    n, c, *spatial = problem.shape
+    windows = _geometry(problem).windows
+    return n * c * prod(max(0, m + sum(w.padding)) for w, m in zip(windows, spatial, strict=True))
+
+
+def _numbers_bytes(problem: Problem) -> int:
+    """The number of the kernel cell of each maximum, one byte each for up to 256 cells."""
+    geometry = _geometry(problem)
+    size = 1 if prod(geometry.kernel) <= 256 else 4
+    return size * prod(problem.shape[:2]) * prod(geometry.outputs(problem.shape[2:]))
+
+
+def _channel_bytes(problem: Problem) -> int:
+    """Two float64 sums a channel."""
+    return 16 * problem.shape[1]
+
+
+def _nothing(_: Problem) -> int:
+    return 0
+
+
+def _geometry(problem: Problem) -> Geometry:
+    assert problem.geometry is not None, f"a {problem.op} problem has a geometry"
+    return problem.geometry
+
+
+TABLE: tuple[Algorithm, ...] = (
+    Algorithm(
+        "depthwise", "convolution", "convscape.kernels.cpu.depthwise",
+        _depthwise, _work, _padded_bytes,
+        "X. Zhang et al., ShuffleNet, arXiv 1707.01083, section 3.1 (the operation)",
+    ),
+    Algorithm(
+        "gemm", "convolution", "convscape.kernels.cpu.gemm",
+        _two_axes, _tiled, _gemm_bytes,
+        "K. Goto and R. van de Geijn, ACM TOMS 34(3), 2008; M. Dukhan, arXiv 1907.02129",
+    ),
+    Algorithm(
+        "direct", "pooling", "convscape.kernels.cpu.pool",
+        _two_axes, _work, _numbers_bytes,
+        "V. Dumoulin and F. Visin, arXiv 1603.07285, section 3",
+    ),
+    Algorithm(
+        "two_pass", "batch_norm", "convscape.kernels.cpu.norm",
+        _compiled, _work, _channel_bytes,
+        "S. Ioffe and C. Szegedy, arXiv 1502.03167, section 3",
+    ),
+    # What ours do not cover (other devices, half precision, other ranks) the framework computes.
+    Algorithm("framework", "convolution", None, _never, _work, _nothing, "torch"),
+    Algorithm("framework", "pooling", None, _never, _work, _nothing, "torch"),
+    Algorithm("framework", "batch_norm", None, _never, _work, _nothing, "torch"),
+    # The oracle: never chosen, only asked for.
+    Algorithm(
+        "reference", "convolution", "convscape.kernels.reference",
+        _compiled, _interpreted, _nothing, "arXiv 1603.07285, section 1.1",
+    ),
+    Algorithm(
+        "reference", "pooling", "convscape.kernels.reference",
+        _compiled, _interpreted, _nothing, "arXiv 1603.07285, section 1.2",
+    ),
+    Algorithm(
+        "reference", "batch_norm", "convscape.kernels.reference",
+        _compiled, _interpreted, _nothing, "arXiv 1502.03167, section 3",
+    ),
+)  # fmt: skip
