@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from convscape._version import __version__
+from convscape.cli.study import study
 
 app = typer.Typer(
     help="Convolution arithmetic and batch normalization: size it, run it, study it.",
@@ -29,3 +30,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+app.command()(study)

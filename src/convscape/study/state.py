@@ -1,0 +1,60 @@
+"""Everything that a training step can change, kept and put back bit for bit."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+# Keras has no public way to its global generator.
+from keras.src.random.seed_generator import global_seed_generator
+
+
+class Snapshot:
+    """The state of a model, its optimizer and every source of randomness at one moment.
+
+    It holds the model's weights and statistics, its own seed generators, the optimizer's and the
+    metrics' variables, any further torch parameter or buffer, and the states of Python's, NumPy's,
+    torch's and Keras's global random generators.
+
+    Args:
+        model: A built Keras model on the torch backend, compiled or not.
+
+    Example:
+        >>> before = Snapshot(model)                            # doctest: +SKIP
+        >>> _ = model.train_on_batch(x, y)                      # doctest: +SKIP
+        >>> before.restore()     # as if it had never happened    doctest: +SKIP
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._variables = [(v, v.value.detach().clone()) for v in _variables(model)]
+        owned = {id(variable.value) for variable, _ in self._variables}
+        self._tensors = [
+            (tensor, tensor.detach().clone())
+            for tensor in (*model.parameters(), *model.buffers())
+            if id(tensor) not in owned
+        ]
+        self._python = random.getstate()
+        # A study records with NumPy's generators, but a layer may draw from the old global one.
+        self._numpy = np.random.get_state()  # noqa: NPY002
+        self._torch = torch.get_rng_state()
+
+    def restore(self) -> None:
+        """Put everything back; may be called any number of times."""
+        with torch.no_grad():
+            for variable, saved in self._variables:
+                variable.value.copy_(saved)
+            for tensor, saved in self._tensors:
+                tensor.copy_(saved)
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)  # noqa: NPY002
+        torch.set_rng_state(self._torch)
+
+
+def _variables(model: Any) -> list[Any]:
+    """Keras variables of the model (its seed generators too), optimizer and metrics, each once."""
+    found = [*model.variables, *model.metrics_variables, global_seed_generator().state]
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None:
+        found += optimizer.variables
+    return list({id(variable): variable for variable in found}.values())
