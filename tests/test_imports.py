@@ -21,13 +21,16 @@ MAY_IMPORT = {
     "_version": set(),
     "__init__": {"_version", "arithmetic"},
     "arithmetic": set(),
+    "readers": {"arithmetic"},
     "kernels": {"arithmetic"},
     "ops": {"arithmetic", "kernels"},
     "layers": {"arithmetic", "kernels", "ops"},
     "figures": {"_version", "arithmetic"},
     "study": {"_version", "arithmetic", "kernels", "ops", "layers", "figures"},
-    "cli": {"_version", "arithmetic", "kernels", "ops", "layers", "figures", "study"},
-}
+    "cli": {
+        "_version", "arithmetic", "readers", "kernels", "ops", "layers", "figures", "study",
+    },
+}  # fmt: skip
 HEAVY = ("numpy", "torch", "keras", "numba", "jax", "onnx", "sklearn", "matplotlib")
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -184,6 +184,17 @@ class Explanation:
         return self.relationship.value(self.symbols)
 
     @property
+    def padding(self) -> tuple[int, int]:
+        """The (low, high) padding that the formula means: configured, and cropping if transposed.
+
+        For a transposed convolution: that of the convolution that is transposed. What ceil_mode
+        adds is in `window` only.
+        """
+        if "p" in self.symbols:
+            return self.symbols["p"], self.symbols["p"]
+        return self.symbols["p_low"], self.symbols["p_high"]
+
+    @property
     def formula(self) -> str:
         """The formula as a textbook prints it."""
         return str(self.relationship)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from convscape._version import __version__
+from convscape.cli.size import size
 from convscape.cli.study import study
 
 app = typer.Typer(
@@ -32,4 +33,5 @@ def _root(
     pass
 
 
+app.command()(size)
 app.command()(study)
