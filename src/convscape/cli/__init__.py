@@ -7,9 +7,14 @@ def main() -> None:
     """Run the command line; an `InputError` becomes one line and exit status 2."""
     # Imported here, so that importing the package costs nothing.
     from convscape.arithmetic.errors import InputError
-    from convscape.cli.app import app
+    from convscape.cli.quick import QUICK, run
 
     try:
+        if sys.argv[1:] and sys.argv[1] in QUICK:
+            run(sys.argv[1], sys.argv[2:])
+            return
+        from convscape.cli.app import app
+
         app()
     except InputError as error:
         print(f"convscape: error: {error}", file=sys.stderr)

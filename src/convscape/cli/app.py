@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from convscape._version import __version__
-from convscape.cli.size import size
+from convscape.cli.quick import QUICK, run
 from convscape.cli.study import study
 
 app = typer.Typer(
@@ -33,5 +33,16 @@ def _root(
     pass
 
 
-app.command()(size)
+def _delegate(ctx: typer.Context) -> None:
+    run(str(ctx.info_name), ctx.args)
+
+
+# The arithmetic's own commands parse their arguments themselves: see convscape.cli.quick.
+for _name, _help in QUICK.items():
+    app.command(
+        _name,
+        help=_help,
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(_delegate)
 app.command()(study)

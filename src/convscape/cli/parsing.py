@@ -24,10 +24,8 @@ def integers(name: str, text: str) -> tuple[int, ...]:
     return tuple(integer(name, part) for part in text.lower().split("x"))
 
 
-def per_axis(name: str, text: str | None) -> int | tuple[int, ...] | None:
-    """One number for all axes, or one an axis joined by x; None stays None."""
-    if text is None:
-        return None
+def per_axis(name: str, text: str) -> int | tuple[int, ...]:
+    """One number for all axes, or one an axis joined by x."""
     numbers = integers(name, text)
     return numbers[0] if len(numbers) == 1 else numbers
 
@@ -36,8 +34,9 @@ def padding(text: str | None) -> Padding | tuple[Padding, ...] | None:
     """Padding: a name; 1 for both ends; 0,1 for low and high; 1x2 or 0,1x1,2 one an axis."""
     if text is None:
         return None
-    if not text.strip()[:1].lstrip("+-").isdigit() and not text.strip().startswith("-"):
-        return text.strip()
+    text = text.strip()
+    if text[:1].isalpha():
+        return text
     axes = tuple(_ends(part) for part in text.lower().split("x"))
     return axes[0] if len(axes) == 1 and isinstance(axes[0], int) else axes
 

@@ -1,124 +1,49 @@
 """`convscape size`: the output size of one layer, and why."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from convscape.arithmetic.dialects import Layer
+from convscape.arithmetic.relationships import explain
+from convscape.cli import layer_options, parsing
 
-from convscape.arithmetic.errors import InputError
-from convscape.cli import parsing
+DESCRIPTION = "The size of one layer's output, the relationship that gives it, and the border."
+EXAMPLES = (
+    "5 -k 3 -s 2 -p 1",
+    "224x224 -k 7 -s 2 -p same --dialect keras",
+    "112x112 -k 3 -s 2 -p 1 --pool max --ceil-mode",
+    "7x7 -k 4 -s 2 -p 1 --transposed",
+    "56x56 -k 3 -p 1 -c 64 -o 128 --json",
+)
 
 
-def size(
-    spatial: Annotated[
-        str, typer.Argument(metavar="SIZE", help="Input cells: 224, or 224x224, or 8x64x64.")
-    ],
-    kernel: Annotated[str, typer.Option("--kernel", "-k", help="Kernel: 3, or 3x5 an axis.")],
-    stride: Annotated[
-        str | None,
-        typer.Option(
-            "--stride",
-            "-s",
-            help="Stride. Default: the framework's own (1; of pooling the kernel).",
-        ),
-    ] = None,
-    padding: Annotated[
-        str | None,
-        typer.Option(
-            "--padding",
-            "-p",
-            help="1, or 0,1 (low,high), or 1x2 an axis, or a name: same, half, full, causal, ...",
-        ),
-    ] = None,
-    dilation: Annotated[
-        str, typer.Option("--dilation", "-d", help="Distance between kernel cells.")
-    ] = "1",
-    transposed: Annotated[
-        bool, typer.Option("--transposed", "-t", help="A transposed convolution.")
-    ] = False,
-    pool: Annotated[
-        str | None, typer.Option("--pool", metavar="max|avg", help="A pooling.")
-    ] = None,
-    ceil_mode: Annotated[
-        bool, typer.Option("--ceil-mode", help="Round pooling's size up.")
-    ] = False,
-    output_padding: Annotated[
-        str | None,
-        typer.Option("--output-padding", "-a", help="Extra cells of a transposed convolution."),
-    ] = None,
-    dialect: Annotated[
-        str | None,
-        typer.Option(
-            "--dialect",
-            metavar="keras|torch|onnx|jax",
-            help="Spell, default and round as this framework does.",
-        ),
-    ] = None,
-    in_channels: Annotated[
-        int | None, typer.Option("--in-channels", "-c", help="Channels in: counts parameters too.")
-    ] = None,
-    out_channels: Annotated[
-        int | None, typer.Option("--out-channels", "-o", help="Channels out. Default: as many.")
-    ] = None,
-    groups: Annotated[int, typer.Option("--groups", "-g", help="Channel groups.")] = 1,
-    bias: Annotated[bool, typer.Option("--bias/--no-bias", help="Count biases.")] = True,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/cli-json.md).")] = False,
-) -> None:
-    """Size of one layer's output, the relationship that gives it, and what happens at the border.
-
-    \b
-    convscape size 5 -k 3 -s 2 -p 1
-    convscape size 224x224 -k 7 -s 2 -p same --dialect keras
-    convscape size 112x112 -k 3 -s 2 -p 1 --pool max --ceil-mode
-    convscape size 7x7 -k 4 -s 2 -p 1 --transposed
-    convscape size 56x56 -k 3 -p 1 -c 64 -o 128 --json
-    """  # noqa: D301 (\b keeps the lines apart in the help)
-    from convscape.arithmetic.dialects import Layer
-
-    cells = parsing.integers("size", spatial)
-    channels = in_channels if in_channels is not None else (out_channels or groups)
-    layer = Layer.of(
-        dialect or "convscape",
-        operation_of(transposed, pool),
-        _required(parsing.per_axis("kernel", kernel)),
-        parsing.per_axis("stride", stride),
-        parsing.padding(padding),
-        _required(parsing.per_axis("dilation", dilation)),
-        rank=len(cells),
-        ceil_mode=ceil_mode,
-        output_padding=parsing.per_axis("output_padding", output_padding),
-        in_channels=channels,
-        out_channels=out_channels,
-        groups=groups,
-        bias=bias,
+def size(arguments: Sequence[str]) -> None:
+    """Parse what follows `convscape size`, and print the answer."""
+    parser = layer_options.parser("size", DESCRIPTION, EXAMPLES)
+    parser.add_argument("size", help="input cells: 224, or 224x224, or 8x64x64")
+    parser.add_argument(
+        "--dialect",
+        default="convscape",
+        metavar="keras|torch|onnx|jax",
+        help="spell, default and round as this framework does",
     )
-    answer = report(layer, cells, counted=in_channels is not None or out_channels is not None)
-    if json:
+    layer_options.add(parser)
+    asked = parser.parse_args(arguments)
+    cells = parsing.integers("size", asked.size)
+    layer = layer_options.layer(asked, len(cells), asked.dialect)
+    counted = asked.in_channels is not None or asked.out_channels is not None
+    answer = report(layer, cells, counted=counted)
+    if asked.json:
         from json import dumps
 
-        typer.echo(dumps(answer, indent=2))
+        print(dumps(answer, indent=2))
     else:
-        typer.echo("\n".join(lines(answer)))
+        print("\n".join(lines(answer)))
 
 
-def operation_of(transposed: bool, pool: str | None) -> str:
-    """The operation from the two options that name it."""
-    if transposed and pool:
-        raise InputError(
-            "a layer is one operation", f"--transposed and --pool {pool}", "drop one of them"
-        )
-    if pool is None:
-        return "transposed" if transposed else "conv"
-    known = {"max": "max_pool", "avg": "avg_pool", "average": "avg_pool"}
-    if pool not in known:
-        raise InputError("pooling is max or avg", f"--pool {pool}", "use --pool max or --pool avg")
-    return known[pool]
-
-
-def report(layer: Any, cells: tuple[int, ...], *, counted: bool) -> dict[str, Any]:
+def report(layer: Layer, cells: tuple[int, ...], *, counted: bool) -> dict[str, Any]:
     """What `--json` prints: see docs/cli-json.md."""
-    from convscape.arithmetic.relationships import explain
-
     outputs = layer.outputs(cells)
     axes = [
         explain(w, n, layer.operation, ceil_mode=layer.ceil_mode)
@@ -192,8 +117,3 @@ def lines(answer: dict[str, Any]) -> list[str]:
     if "macs" in answer:
         text += ["", f"parameters {answer['parameters']:,}   MACs {answer['macs']:,}"]
     return text
-
-
-def _required(value: int | tuple[int, ...] | None) -> int | tuple[int, ...]:
-    assert value is not None
-    return value

@@ -1,0 +1,18 @@
+"""The commands of the arithmetic, which answer at once: they start without loading Typer.
+
+Loading Typer and its validators takes longer than these commands take altogether. `main` calls
+them directly; the table of commands lists them too, so that `convscape --help` shows them.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+QUICK = {
+    "size": "Output size of one layer, the relationship that gives it, and the border.",
+}
+"""Command names and their line in the list of commands."""
+
+
+def run(command: str, arguments: Sequence[str]) -> None:
+    """Run one of them: `convscape.cli.<command>` has a function of the same name."""
+    getattr(import_module(f"convscape.cli.{command}"), command)(arguments)
