@@ -208,6 +208,12 @@ class Builder:
         atoms: tuple[Atoms, ...] = tuple(((None, n),) for n in shape)
         return self.add(name, "constant", (), shape, (), weights=weights, atoms=atoms, dtype=dtype)
 
+    def leftover(self, name: str, weights: Iterable[Weight]) -> None:
+        """Counts weights of the model that no operation has read, so that totals are whole."""
+        left = [w for w in weights if w.key not in self._weights]
+        if left:
+            self.constant(name, (1,), left)
+
     # -- windows -----------------------------------------------------------------------------
 
     def conv(
