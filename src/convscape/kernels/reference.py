@@ -219,8 +219,10 @@ def gradient(
 ) -> Array:
     """The gradient by the input: scale dy + slope (x - mean) + shift, per channel."""
     mean, scale, slope, shift = (_along(v, x.ndim) for v in (mean, scale, slope, shift))
-    return (scale * dy + slope * (x.astype(float) - mean) + shift).astype(x.dtype)
+    dx: Array = scale * dy + slope * (x.astype(float) - mean) + shift
+    return dx.astype(x.dtype)
 
 
 def _along(v: Array, rank: int) -> Array:
-    return np.reshape(v.astype(float), (-1, *(1,) * (rank - 2)))
+    shaped: Array = np.reshape(v.astype(float), (-1, *(1,) * (rank - 2)))
+    return shaped

@@ -44,7 +44,7 @@ def _forward_part(part, parts, x, steps, tap_steps, weight, taps, bias, out, gri
 @team
 def _forward_team(parts, x, steps, tap_steps, weight, taps, bias, out, grid):
     for part in prange(parts):
-        _forward_part(part, parts, x, steps, tap_steps, weight, taps, bias, out, grid)
+        _forward_part(np.int64(part), parts, x, steps, tap_steps, weight, taps, bias, out, grid)
 
 
 @kernel
@@ -77,7 +77,7 @@ def _input_part(part, parts, dy, weight, dx, height, width, shape):
 @team
 def _input_team(parts, dy, weight, dx, height, width, shape):
     for part in prange(parts):
-        _input_part(part, parts, dy, weight, dx, height, width, shape)
+        _input_part(np.int64(part), parts, dy, weight, dx, height, width, shape)
 
 
 @kernel
@@ -106,7 +106,7 @@ def _weight_part(part, parts, x, steps, tap_steps, dy, taps, slabs, grid):
 @team
 def _weight_team(parts, x, steps, tap_steps, dy, taps, slabs, grid):
     for part in prange(parts):
-        _weight_part(part, parts, x, steps, tap_steps, dy, taps, slabs, grid)
+        _weight_part(np.int64(part), parts, x, steps, tap_steps, dy, taps, slabs, grid)
 
 
 def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, threads: int) -> Array:

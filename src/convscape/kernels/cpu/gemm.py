@@ -98,7 +98,7 @@ def _pack_part(part, parts, weight, strides, shape, lanes, packed):
 @team
 def _pack_team(parts, weight, strides, shape, lanes, packed):
     for part in prange(parts):
-        _pack_part(part, parts, weight, strides, shape, lanes, packed)
+        _pack_part(np.int64(part), parts, weight, strides, shape, lanes, packed)
 
 
 @kernel
@@ -176,7 +176,7 @@ def _correlate_team(
 ):
     for part in prange(parts):
         _correlate_part(
-            part, parts, x, start, steps, packed, shape, tap_steps, bias, lanes,
+            np.int64(part), parts, x, start, steps, packed, shape, tap_steps, bias, lanes,
             y, y_strides, y_shape,
         )  # fmt: skip
 
@@ -216,7 +216,9 @@ def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, la
 @team
 def _weight_team(parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw):
     for part in prange(parts):
-        _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw)
+        _weight_part(
+            np.int64(part), parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw
+        )
 
 
 # --- the three problems ------------------------------------------------------------------------

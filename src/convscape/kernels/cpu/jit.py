@@ -31,7 +31,11 @@ def reduction(function: F) -> F:
 
 
 def team(function: F) -> F:
-    """Compile the parallel twin of a kernel: a `prange` whose body is one call of the kernel."""
+    """Compile the parallel twin of a kernel: a `prange` whose body is one call of the kernel.
+
+    The body passes `np.int64(part)`: the loop's own index is unsigned, and the kernel would be
+    compiled a second time for it.
+    """
     return _cached(function, parallel=True)
 
 

@@ -78,6 +78,12 @@ def padded(
 
 
 @kernel
+def _copy(source, out):
+    for i in range(len(out)):
+        out[i] = source[i]
+
+
+@kernel
 def _pad_part(part, parts, x, strides, shape, out, grid, start, fill):
     n_size, c_size, h_size, w_size = shape
     sn, sc, sh, sw = strides
@@ -98,14 +104,10 @@ def _pad_part(part, parts, x, strides, shape, out, grid, start, fill):
         source = n * sn + h * sh - left * sw
         # Whole slices: an index that starts at 0 is known to be non-negative, and vectorizes.
         if sc == 1 and sw == c_size:
-            out[to + low * c_size : to + high * c_size] = x[
-                source + low * c_size : source + high * c_size
-            ]
+            _copy(x[source + low * c_size :], out[to + low * c_size : to + high * c_size])
         elif sc == 1:
             for w in range(low, high):
-                out[to + w * c_size : to + (w + 1) * c_size] = x[
-                    source + w * sw : source + w * sw + c_size
-                ]
+                _copy(x[source + w * sw :], out[to + w * c_size : to + (w + 1) * c_size])
         else:
             # A transpose: blocks of channels, so that the lines written stay in the cache.
             for block in range(0, c_size, 16):

@@ -61,7 +61,7 @@ def _sums_part(part, parts, x, weight, center, shape, first, second):
 @team
 def _sums_team(parts, x, weight, center, shape, first, second):
     for part in prange(parts):
-        _sums_part(part, parts, x, weight, center, shape, first, second)
+        _sums_part(np.int64(part), parts, x, weight, center, shape, first, second)
 
 
 @reduction
@@ -96,7 +96,7 @@ def _moments_part(part, parts, x, center, shape, first, second):
 @team
 def _moments_team(parts, x, center, shape, first, second):
     for part in prange(parts):
-        _moments_part(part, parts, x, center, shape, first, second)
+        _moments_part(np.int64(part), parts, x, center, shape, first, second)
 
 
 @kernel
@@ -119,7 +119,7 @@ def _normalize_part(part, parts, x, y, high, low, scale, shift, shape):
 @team
 def _normalize_team(parts, x, y, high, low, scale, shift, shape):
     for part in prange(parts):
-        _normalize_part(part, parts, x, y, high, low, scale, shift, shape)
+        _normalize_part(np.int64(part), parts, x, y, high, low, scale, shift, shape)
 
 
 @kernel
@@ -146,7 +146,7 @@ def _gradient_part(part, parts, dy, x, dx, high, low, scale, slope, shift, shape
 @team
 def _gradient_team(parts, dy, x, dx, high, low, scale, slope, shift, shape):
     for part in prange(parts):
-        _gradient_part(part, parts, dy, x, dx, high, low, scale, slope, shift, shape)
+        _gradient_part(np.int64(part), parts, dy, x, dx, high, low, scale, slope, shift, shape)
 
 
 # --- what they compute -------------------------------------------------------------------------

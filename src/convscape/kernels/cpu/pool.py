@@ -100,7 +100,7 @@ def _maximum_line(source, step, best, cell, number):
 @team
 def _maximum_team(parts, x, y, where, planes, run, height, width):
     for part in prange(parts):
-        _maximum_part(part, parts, x, y, where, planes, run, height, width)
+        _maximum_part(np.int64(part), parts, x, y, where, planes, run, height, width)
 
 
 @kernel
@@ -132,7 +132,7 @@ def _maximum_grad_part(part, parts, dy, where, dx, planes, run, height, width):
 @team
 def _maximum_grad_team(parts, dy, where, dx, planes, run, height, width):
     for part in prange(parts):
-        _maximum_grad_part(part, parts, dy, where, dx, planes, run, height, width)
+        _maximum_grad_part(np.int64(part), parts, dy, where, dx, planes, run, height, width)
 
 
 @kernel
@@ -156,7 +156,7 @@ def _pick_part(part, parts, x, where, y, planes, run, height, width):
 @team
 def _pick_team(parts, x, where, y, planes, run, height, width):
     for part in prange(parts):
-        _pick_part(part, parts, x, where, y, planes, run, height, width)
+        _pick_part(np.int64(part), parts, x, where, y, planes, run, height, width)
 
 
 @kernel
@@ -204,7 +204,7 @@ def _add_line(source, step, total):
 @team
 def _average_team(parts, x, y, planes, run, height, width, rows, columns):
     for part in prange(parts):
-        _average_part(part, parts, x, y, planes, run, height, width, rows, columns)
+        _average_part(np.int64(part), parts, x, y, planes, run, height, width, rows, columns)
 
 
 @kernel
@@ -235,7 +235,7 @@ def _average_grad_part(part, parts, dy, dx, planes, run, height, width, rows, co
 @team
 def _average_grad_team(parts, dy, dx, planes, run, height, width, rows, columns):
     for part in prange(parts):
-        _average_grad_part(part, parts, dy, dx, planes, run, height, width, rows, columns)
+        _average_grad_part(np.int64(part), parts, dy, dx, planes, run, height, width, rows, columns)
 
 
 # --- what they compute -------------------------------------------------------------------------

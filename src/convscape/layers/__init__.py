@@ -1,0 +1,1 @@
+"""Layers for the frameworks: thin fronts that translate names and layouts."""

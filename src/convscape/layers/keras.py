@@ -1,0 +1,170 @@
+"""Keras layers on this package's kernels: drop-in for `keras.layers`, on Keras's torch backend.
+
+Each subclasses Keras's own layer of the same name and replaces `call` alone, so that every
+argument, default, initializer, regularizer and constraint, and saving and loading, are Keras's.
+What the kernels do not cover (a mask, renorm, another rank of data) Keras's own `call` computes.
+"""
+
+from typing import Any
+
+import keras
+import torch
+
+from convscape import ops
+from convscape.arithmetic.errors import InputError
+
+if keras.config.backend() != "torch":
+    raise InputError(
+        "convscape.layers.keras needs Keras on its torch backend",
+        f"backend {keras.config.backend()!r}",
+        'set the environment variable KERAS_BACKEND="torch" before Keras is imported',
+    )
+
+
+@keras.saving.register_keras_serializable(package="convscape")
+class Conv2D(keras.layers.Conv2D):  # type: ignore[misc]
+    """Two-dimensional convolution with `keras.layers.Conv2D`'s arguments and defaults.
+
+    y = activation(kernel * x + bias), with TensorFlow's rule for `padding="same"`.
+
+    Args:
+        filters: Output channels.
+        kernel_size: Kernel cells, one value or one an axis.
+        strides: Steps; default (1, 1).
+        padding: "valid" (default) or "same".
+        data_format: "channels_last" or "channels_first"; default Keras's setting.
+        dilation_rate: Distance between kernel cells; default (1, 1).
+        groups: Channel groups; default 1.
+        activation: Name or function; default none.
+        use_bias: Default True.
+        **kwargs: Initializers, regularizers and constraints, as in Keras.
+
+    Source: https://keras.io/api/layers/convolution_layers/convolution2d/
+
+    Example:
+        >>> Conv2D(64, 3, padding="same")(np.zeros((2, 32, 32, 3), "float32")).shape
+        torch.Size([2, 32, 32, 64])
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Convolve; shapes as `data_format` says."""
+        x = _channels_first(inputs, self.data_format)
+        # (R, S, C, K) to (K, C, R, S): a view, the kernels read any strides.
+        weight = self.kernel.value if hasattr(self.kernel, "value") else self.kernel
+        y = ops.conv2d(
+            x,
+            weight.to(x.dtype).permute(3, 2, 0, 1),
+            self.bias.value.to(x.dtype) if self.use_bias else None,
+            self.strides,
+            self.padding,
+            self.dilation_rate,
+            self.groups,
+        )
+        y = _as_given(y, self.data_format)
+        return y if self.activation is None else self.activation(y)
+
+
+@keras.saving.register_keras_serializable(package="convscape")
+class MaxPooling2D(keras.layers.MaxPooling2D):  # type: ignore[misc]
+    """Maximum pooling with `keras.layers.MaxPooling2D`'s arguments and defaults.
+
+    Args:
+        pool_size: Window; default (2, 2).
+        strides: Steps; default the window's size.
+        padding: "valid" (default) or "same"; padding never wins.
+        data_format: "channels_last" or "channels_first"; default Keras's setting.
+        **kwargs: As in Keras.
+
+    Source: https://keras.io/api/layers/pooling_layers/max_pooling2d/
+
+    Example:
+        >>> MaxPooling2D()(np.zeros((2, 32, 32, 3), "float32")).shape
+        torch.Size([2, 16, 16, 3])
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Pool; shapes as `data_format` says."""
+        x = _channels_first(inputs, self.data_format)
+        y = ops.max_pool2d(x, self.pool_size, self.strides, self.padding)
+        return _as_given(y, self.data_format)
+
+
+@keras.saving.register_keras_serializable(package="convscape")
+class AveragePooling2D(keras.layers.AveragePooling2D):  # type: ignore[misc]
+    """Average pooling with `keras.layers.AveragePooling2D`'s arguments and defaults.
+
+    Args:
+        pool_size: Window, one value or one an axis.
+        strides: Steps; default the window's size.
+        padding: "valid" (default) or "same"; padding does not count in the average.
+        data_format: "channels_last" or "channels_first"; default Keras's setting.
+        **kwargs: As in Keras.
+
+    Source: https://keras.io/api/layers/pooling_layers/average_pooling2d/
+
+    Example:
+        >>> AveragePooling2D(2)(np.zeros((2, 32, 32, 3), "float32")).shape
+        torch.Size([2, 16, 16, 3])
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Pool; shapes as `data_format` says."""
+        x = _channels_first(inputs, self.data_format)
+        y = ops.avg_pool2d(x, self.pool_size, self.strides, self.padding, count_include_pad=False)
+        return _as_given(y, self.data_format)
+
+
+@keras.saving.register_keras_serializable(package="convscape")
+class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
+    """Batch normalization with `keras.layers.BatchNormalization`'s arguments and defaults.
+
+    y = gamma (x - mean) / sqrt(var + epsilon) + beta; training uses the batch's statistics and
+    moves moving = momentum moving + (1 - momentum) batch, with the biased variance.
+
+    Args:
+        axis: The channel axis; default -1.
+        momentum: What the moving statistics keep; default 0.99.
+        epsilon: Added to the variance; default 0.001.
+        center: Whether there is a beta; default True.
+        scale: Whether there is a gamma; default True.
+        **kwargs: Initializers, regularizers and constraints, as in Keras.
+
+    Source: S. Ioffe and C. Szegedy, arXiv 1502.03167;
+        https://keras.io/api/layers/normalization_layers/batch_normalization/
+
+    Example:
+        >>> BatchNormalization()(np.zeros((2, 8, 8, 3), "float32"), training=True).shape
+        torch.Size([2, 8, 8, 3])
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalize; with a mask or `renorm` Keras's own layer computes."""
+        if mask is not None or self.renorm:
+            return super().call(inputs, training=training, mask=mask)
+        x = keras.ops.convert_to_tensor(inputs)
+        # Like Keras: half precision is normalized in float32.
+        x = x.to(torch.promote_types(x.dtype, torch.float32)).movedim(self.axis, 1)
+        gamma = self.gamma.value.to(x.dtype) if self.scale else None
+        beta = self.beta.value.to(x.dtype) if self.center else None
+        mean, var = self.moving_mean.value, self.moving_variance.value
+        if training and self.trainable:
+            y, batch_mean, batch_var = ops.batch_norm_moments(x, gamma, beta, self.epsilon)
+            count = x.numel() // max(1, x.shape[1])
+            ops.update_moments(
+                mean, var, batch_mean, batch_var, count, decay=self.momentum, correction=0
+            )
+        else:
+            y = ops.batch_norm(
+                x, mean.to(x.dtype), var.to(x.dtype), gamma, beta, False, eps=self.epsilon
+            )
+        return keras.ops.cast(y.movedim(1, self.axis), self.compute_dtype)
+
+
+def _channels_first(inputs: Any, data_format: str) -> torch.Tensor:
+    """The input as (N, C, H, W); from channels-last data a view."""
+    x: torch.Tensor = keras.ops.convert_to_tensor(inputs)
+    return x.permute(0, 3, 1, 2) if data_format == "channels_last" else x
+
+
+def _as_given(y: torch.Tensor, data_format: str) -> torch.Tensor:
+    return y.permute(0, 2, 3, 1) if data_format == "channels_last" else y

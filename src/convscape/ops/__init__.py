@@ -1,0 +1,19 @@
+"""Convolution, pooling and batch normalization on torch tensors, differentiable, to any order.
+
+The signatures are those of `torch.nn.functional`. If unsure, call them as you would call torch's.
+`algorithm=` names a row of the table (`convscape.kernels.explain` lists them); "auto" takes the
+first that can.
+"""
+
+from convscape.ops.batch_norm import batch_norm, batch_norm_moments, update_moments
+from convscape.ops.conv import conv2d
+from convscape.ops.pool import avg_pool2d, max_pool2d
+
+__all__ = [
+    "avg_pool2d",
+    "batch_norm",
+    "batch_norm_moments",
+    "conv2d",
+    "max_pool2d",
+    "update_moments",
+]

@@ -1,0 +1,78 @@
+"""Between torch and NumPy: memory shared both ways, and one team of threads."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from convscape.arithmetic.errors import InputError
+from convscape.arithmetic.geometry import Geometry
+from convscape.kernels import Problem
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def array(x: torch.Tensor) -> Array:
+    """A tensor's memory as an array; nothing is copied, strides are kept."""
+    result: Array = x.detach().numpy()
+    return result
+
+
+def tensor(x: Array) -> torch.Tensor:
+    """An array's memory as a tensor; nothing is copied, strides are kept."""
+    return torch.from_numpy(x)
+
+
+def threads() -> int:
+    """The threads to compute with: torch's own setting, followed on every call."""
+    wanted = torch.get_num_threads()
+    if wanted > 1:
+        _start_team()
+    return wanted
+
+
+@cache
+def _start_team() -> None:
+    """Let Numba start its threads now: the first start resets torch's setting (numba#9387)."""
+    import numba
+
+    before = torch.get_num_threads()
+    numba.get_num_threads()
+    torch.set_num_threads(before)
+
+
+def problem(op: str, x: torch.Tensor, geometry: Geometry | None = None) -> Problem:
+    """What is to be computed, for the table."""
+    return Problem(op, tuple(x.shape), str(x.dtype).removeprefix("torch."), x.device.type, geometry)
+
+
+def check_input(x: torch.Tensor, name: str, ranks: tuple[int, ...], layout: str) -> None:
+    """Refuse what is no floating-point tensor of one of these ranks."""
+    if not isinstance(x, torch.Tensor):
+        raise InputError(f"{name} must be a torch tensor", type(x).__name__, "use torch.as_tensor")
+    if not x.is_floating_point():
+        raise InputError(
+            f"{name} must be floating-point", f"dtype {x.dtype}", f"convert it: {name}.float()"
+        )
+    if x.dim() not in ranks:
+        raise InputError(
+            f"{name} must be {layout}",
+            f"{x.dim()} axes, shape {tuple(x.shape)}",
+            "add or remove axes with reshape",
+        )
+
+
+def check_same(name: str, x: torch.Tensor, other: torch.Tensor) -> None:
+    """Refuse tensors of another dtype or device than the input's."""
+    if other.dtype != x.dtype or other.device != x.device:
+        raise InputError(
+            f"{name} must have the input's dtype and device",
+            f"{other.dtype} on {other.device} beside {x.dtype} on {x.device}",
+            f"convert it: {name}.to(input)",
+        )
+
+
+def needs_grad(*tensors: torch.Tensor | None) -> bool:
+    """Whether autograd must see this call."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)

@@ -1,0 +1,206 @@
+"""Two-dimensional convolution.
+
+Forward, input gradient and weight gradient are the three faces of one trilinear form: the gradient
+of each is written with the other two. So derivatives of any order are our kernels again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.autograd import Function
+from torch.nn import functional
+
+from convscape.arithmetic.errors import InputError
+from convscape.arithmetic.geometry import Geometry
+from convscape.arithmetic.padding import Padding
+from convscape.kernels import choose, load
+from convscape.ops.bridge import (
+    array,
+    check_input,
+    check_same,
+    needs_grad,
+    problem,
+    tensor,
+    threads,
+)
+
+
+def conv2d(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding | Sequence[Padding] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    algorithm: str = "auto",
+) -> torch.Tensor:
+    """Two-dimensional cross-correlation, as `torch.nn.functional.conv2d`.
+
+    y[n, k, h, w] = bias[k] + Σ_{c, r, s} weight[k, c, r, s] x[n, c, h', w'],
+    h' = h stride - low + r dilation, w' alike; c runs over the channels of k's group.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W), floating-point, any memory layout.
+        weight: (K, C / groups, R, S), of x's dtype and device.
+        bias: (K,), or None.
+        stride: One step, or one an axis.
+        padding: Zeros around the input: an int, one int an axis, one (low, high) pair an axis, or
+            a name (`convscape.arithmetic.PADDING_NAMES`). "same" also works with a stride, by
+            TensorFlow's rule.
+        dilation: Distance between kernel cells, for all axes or one an axis.
+        groups: Channel groups.
+        algorithm: "auto", or a name from `convscape.kernels.explain`.
+
+    Returns:
+        (N, K, H', W'), or (K, H', W'), in channels-last memory when x is in it.
+
+    Raises:
+        InputError: Ranks, dtypes, channels or windows that do not fit, or an algorithm that
+            refuses.
+
+    Source: V. Dumoulin and F. Visin, arXiv 1603.07285, section 1.1.
+
+    Example:
+        >>> x = torch.tensor([[3., 3, 2, 1, 0], [0, 0, 1, 3, 1], [3, 1, 2, 2, 3], [2, 0, 0, 2, 2],
+        ...                   [2, 0, 0, 0, 1]])
+        >>> kernel = torch.tensor([[0., 1, 2], [2, 2, 0], [0, 1, 2]])
+        >>> conv2d(x[None], kernel[None, None], stride=2, padding=1)
+        tensor([[[ 6., 17.,  3.],
+                 [ 8., 17., 13.],
+                 [ 6.,  4.,  4.]]])
+    """
+    check_input(x, "input", (3, 4), "(N, C, H, W) or (C, H, W)")
+    if x.dim() == 3:
+        return conv2d(
+            x[None], weight, bias, stride, padding, dilation, groups, algorithm=algorithm
+        )[0]
+    geometry = _geometry(x, weight, bias, stride, padding, dilation, groups)
+    row = choose(problem("convolution", x, geometry), algorithm)
+    if row.module is None:
+        return _framework(x, weight, bias, geometry)
+    kernels = load(row)
+    if needs_grad(x, weight, bias):
+        result: torch.Tensor = _Forward.apply(x, weight, bias, geometry, kernels)
+        return result
+    return _forward(x, weight, bias, geometry, kernels)
+
+
+def _geometry(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: int | Sequence[int],
+    padding: Padding | Sequence[Padding],
+    dilation: int | Sequence[int],
+    groups: int,
+) -> Geometry:
+    """Check what was given and say it in windows."""
+    check_input(weight, "weight", (4,), "(K, C / groups, R, S)")
+    check_same("weight", x, weight)
+    if bias is not None:
+        check_same("bias", x, bias)
+        if bias.shape != weight.shape[:1]:
+            raise InputError(
+                "bias must have one number an output channel",
+                f"bias {tuple(bias.shape)}, weight {tuple(weight.shape)}",
+                f"use shape ({weight.shape[0]},)",
+            )
+    geometry = Geometry.of(
+        x.shape[2:], tuple(weight.shape[2:]), stride, padding, dilation,
+        in_channels=x.shape[1], out_channels=weight.shape[0], groups=groups,
+    )  # fmt: skip
+    if geometry.weight_shape != tuple(weight.shape):
+        raise InputError(
+            "weight must be (K, C / groups, R, S)",
+            f"input {tuple(x.shape)}, weight {tuple(weight.shape)}, groups={groups}",
+            f"this input takes {geometry.weight_shape}",
+        )
+    geometry.output_shape(x.shape[2:])  # raises where the window does not fit
+    return geometry
+
+
+def _framework(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+) -> torch.Tensor:
+    """Torch's own op; it knows symmetric padding only, so the rest is padded first."""
+    height, width = geometry.windows
+    even = all(low == high for low, high in (height.padding, width.padding))
+    if not even:
+        x = functional.pad(x, (*width.padding, *height.padding))
+    return functional.conv2d(
+        x, weight, bias,
+        (height.stride, width.stride),
+        (height.padding[0], width.padding[0]) if even else 0,
+        (height.dilation, width.dilation),
+        geometry.groups,
+    )  # fmt: skip
+
+
+def _forward(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    geometry: Geometry,
+    kernels: Any,
+) -> torch.Tensor:
+    b = None if bias is None else array(bias)
+    return tensor(kernels.forward(array(x), array(weight), b, geometry, threads()))
+
+
+class _Forward(Function):
+    """y = weight * x + bias."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, geometry: Any, kernels: Any) -> Any:
+        ctx.save_for_backward(x, weight)
+        ctx.geometry, ctx.kernels = geometry, kernels
+        return _forward(x, weight, bias, geometry, kernels)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        x, weight = ctx.saved_tensors
+        given = ctx.geometry, ctx.kernels
+        dx = _InputGrad.apply(dy, weight, x.shape[2:], *given) if ctx.needs_input_grad[0] else None
+        dw = _WeightGrad.apply(x, dy, *given) if ctx.needs_input_grad[1] else None
+        db = dy.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
+        return dx, dw, db, None, None
+
+
+class _InputGrad(Function):
+    """dx = adjoint of weight, applied to dy."""
+
+    @staticmethod
+    def forward(ctx: Any, dy: Any, weight: Any, spatial: Any, geometry: Any, kernels: Any) -> Any:
+        ctx.save_for_backward(dy, weight)
+        ctx.geometry, ctx.kernels = geometry, kernels
+        dx = kernels.input_grad(array(dy), array(weight), geometry, tuple(spatial), threads())
+        return tensor(dx)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        dy, weight = ctx.saved_tensors
+        given = ctx.geometry, ctx.kernels
+        ddy = _Forward.apply(g, weight, None, *given) if ctx.needs_input_grad[0] else None
+        dw = _WeightGrad.apply(g, dy, *given) if ctx.needs_input_grad[1] else None
+        return ddy, dw, None, None, None
+
+
+class _WeightGrad(Function):
+    """dw = x correlated with dy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, dy: Any, geometry: Any, kernels: Any) -> Any:
+        ctx.save_for_backward(x, dy)
+        ctx.geometry, ctx.kernels = geometry, kernels
+        return tensor(kernels.weight_grad(array(x), array(dy), geometry, threads()))
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        x, dy = ctx.saved_tensors
+        given = ctx.geometry, ctx.kernels
+        dx = _InputGrad.apply(dy, g, x.shape[2:], *given) if ctx.needs_input_grad[0] else None
+        ddy = _Forward.apply(x, g, None, *given) if ctx.needs_input_grad[1] else None
+        return dx, ddy, None, None
