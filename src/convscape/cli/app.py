@@ -7,6 +7,7 @@ import typer
 from convscape._version import __version__
 from convscape.cli.quick import QUICK, run
 from convscape.cli.study import study
+from convscape.cli.trace import trace
 
 app = typer.Typer(
     help="Convolution arithmetic and batch normalization: size it, run it, study it.",
@@ -46,3 +47,4 @@ for _name, _help in QUICK.items():
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )(_delegate)
 app.command()(study)
+app.command()(trace)
