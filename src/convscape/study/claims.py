@@ -55,7 +55,7 @@ def _steps(config: Config, summary: dict[str, Any], at: dict[str, Any], where: s
     never = steps["never"]
     sentence = (
         f"Batch normalization reaches the plain network's best test accuracy in "
-        f"{times(value)} fewer steps {_range(steps['ratio'])}, {where}"
+        f"{times(value)} fewer steps{_range(steps['ratio'])}, {where}"
         if value
         else f"Batch normalization does not reach the plain network's best test accuracy, {where}"
     )
@@ -110,8 +110,9 @@ def _probe(at: dict[str, Any], where: str, name: str, title: str, span: str) -> 
     equal = found["equal_loss"]
     note = (
         f"Among probes at equal training loss ({len(equal['bins'])} bins): "
-        f"{times(equal['ratio']['median'])} smaller. A network whose loss is almost zero is flat "
-        "with or without normalization, so this is the stricter comparison."
+        f"{smaller(equal['ratio']['median'])}{_range(equal['ratio'], 'bins')}. "
+        "A network whose loss is almost zero is flat with or without normalization, so this is "
+        "the stricter comparison."
         if equal["bins"]
         else "No two groups of probes were taken at equal training loss."
     )
@@ -126,7 +127,7 @@ def _probe(at: dict[str, Any], where: str, name: str, title: str, span: str) -> 
         "source": "santurkar",
         "rule": f"at least {TIMES_SMALLER:g} times smaller (first half of training)",
         "measured": (
-            f"{times(value)} smaller {_range(found[span]['ratio'])}: median "
+            f"{smaller(value)}{_range(found[span]['ratio'])}: median "
             f"{number(found[span]['batchnorm']['median'])} with, "
             f"{number(found[span]['plain']['median'])} without, {where}."
         ),
@@ -149,7 +150,7 @@ def _beta(at: dict[str, Any], where: str) -> Claim:
         "rule": "a lower 95th percentile over the run",
         "measured": (
             f"95th percentile {number(upper['batchnorm']['median'])} with, "
-            f"{number(upper['plain']['median'])} without: {times(value)} lower "
+            f"{number(upper['plain']['median'])} without: {smaller(value)}"
             f"{_range(upper['ratio'])}, {where}."
         ),
         "value": value,
@@ -238,12 +239,19 @@ def points(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}".replace("-", "−")
 
 
-def _range(values: dict[str, float | None]) -> str:
+def smaller(value: float | None) -> str:
+    """A ratio of plain to normalized in words: "5.0 times smaller", or "larger" below 1."""
+    if value is not None and value < 1:
+        return f"{times(1 / value if value else None)} larger"
+    return f"{times(value)} smaller"
+
+
+def _range(values: dict[str, float | None], over: str = "seeds") -> str:
+    """The least and the greatest ratio, in brackets, unless they are the same."""
     least, greatest = values["least"], values["greatest"]
     if least == greatest:
         return ""
-    low = f"{least:.3g}" if least is not None else "∞"
-    return f"({low} to {number(greatest)} over the seeds)"
+    return f" (ratio {number(least)} to {number(greatest)} over the {over})"
 
 
 def _rates(rates: list[float], total: int) -> str:

@@ -50,6 +50,9 @@ class Config:
         batch_size: Images of one training step, at least 2 (a batch of one has no variance).
         evaluate_every: Steps between two evaluations in inference mode.
         probe_every: Steps between two probes of the loss landscape.
+        probe_early: In so many first steps, every second one is probed as well: a network that
+            learns fast passes the higher losses within a few steps, and a comparison at equal
+            loss needs probes there.
         probe_factors: The probed step lengths along the gradient, in learning rates.
         blocks: The network, as (filters, convolutions) of each block; see `study.model`.
         decay: Share of the running statistics that a training step keeps.
@@ -68,16 +71,17 @@ class Config:
 
     data: str = "digits"
     seeds: int = 3
-    steps: int = 300
-    learning_rates: tuple[float, ...] = (0.02, 0.1, 0.5)
+    steps: int = 400
+    learning_rates: tuple[float, ...] = (0.1, 0.5)
     batch_size: int = 64
     evaluate_every: int = 10
     probe_every: int = 10
+    probe_early: int = 40
     probe_factors: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0, 4.0)
     blocks: tuple[tuple[int, int], ...] = ((16, 2), (32, 2), (64, 3))
     decay: float = 0.9
     image_size: int = 32
-    evaluate_limit: int = 1000
+    evaluate_limit: int = 600
     test_share: float = 0.3
     split_seed: int = 0
 
@@ -92,6 +96,7 @@ class Config:
             ("batch_size", 2),
             ("evaluate_every", 1),
             ("probe_every", 1),
+            ("probe_early", 0),
             ("image_size", 4),
             ("evaluate_limit", 1),
             ("split_seed", 0),
@@ -138,7 +143,7 @@ class Config:
 
 def quick_settings() -> dict[str, Any]:
     """The fields that a quick look at a study changes."""
-    return {"seeds": 2, "steps": 120, "learning_rates": (0.1, 0.5)}
+    return {"seeds": 1, "learning_rates": (0.1,)}
 
 
 def parse_rates(text: str) -> tuple[float, ...]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
 
+from convscape.layers import keras as layers
 from convscape.study.config import Arm, Config
 
 
@@ -71,7 +71,7 @@ def shared_weights_digest(model: Any) -> str:
     for layer in model.layers:
         kernel = getattr(layer, "kernel", None)
         if kernel is not None:
-            digest.update(keras.ops.convert_to_numpy(kernel).tobytes())
+            digest.update(kernel.value.detach().numpy().tobytes())
     return digest.hexdigest()
 
 

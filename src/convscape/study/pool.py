@@ -126,6 +126,7 @@ def _serve(pipe: Connection, work: Work) -> None:
     # Set before NumPy, torch and Numba are imported, which read them once.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         shared = pipe.recv()
         while True:
@@ -140,6 +141,14 @@ def _serve(pipe: Connection, work: Work) -> None:
             pipe.send(("done", result))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone
+
+
+def _die_with_parent() -> None:
+    """End this process when its parent has ended, even in the middle of a task."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-# Keras has no public way to its global generator.
-from keras.src.random.seed_generator import global_seed_generator
+# Keras has no public way to its global generator, which it makes when it is first used.
+from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 
 class Snapshot:
@@ -27,7 +28,10 @@ class Snapshot:
     """
 
     def __init__(self, model: Any) -> None:
-        self._variables = [(v, v.value.detach().clone()) for v in _variables(model)]
+        self._generator = get_global_attribute(GLOBAL_SEED_GENERATOR)
+        self._variables = [
+            (v, v.value.detach().clone()) for v in _variables(model, self._generator)
+        ]
         owned = {id(variable.value) for variable, _ in self._variables}
         self._tensors = [
             (tensor, tensor.detach().clone())
@@ -41,6 +45,7 @@ class Snapshot:
 
     def restore(self) -> None:
         """Put everything back; may be called any number of times."""
+        set_global_attribute(GLOBAL_SEED_GENERATOR, self._generator)
         with torch.no_grad():
             for variable, saved in self._variables:
                 variable.value.copy_(saved)
@@ -51,9 +56,11 @@ class Snapshot:
         torch.set_rng_state(self._torch)
 
 
-def _variables(model: Any) -> list[Any]:
+def _variables(model: Any, generator: Any) -> list[Any]:
     """Keras variables of the model (its seed generators too), optimizer and metrics, each once."""
-    found = [*model.variables, *model.metrics_variables, global_seed_generator().state]
+    found = [*model.variables, *model.metrics_variables]
+    if generator is not None:
+        found.append(generator.state)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
         found += optimizer.variables

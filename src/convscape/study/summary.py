@@ -197,7 +197,8 @@ def _probe(name: str, steps: int, plain: list[Record], normalized: list[Record])
 
 
 def _values(record: Record, name: str, before: float) -> list[float]:
-    values = [p[name] for p in record["probes"] if p["step"] < before]
+    # The early extra probes would weigh the first steps more.
+    values = [p[name] for p in record["probes"] if p["regular"] and p["step"] < before]
     return [math.inf if value is None else value for value in values]
 
 

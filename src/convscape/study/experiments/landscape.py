@@ -70,8 +70,10 @@ def perform(run: Run, config: Config, data: Dataset, tell: Tell) -> dict[str, An
                 break
             record["evaluations"].append(evaluation)
         x, y = data.train_x[batch], data.train_y[batch]
-        if step % config.probe_every == 0:
-            record["probes"].append(_probe_record(step, probe(model, x, y, steps)))
+        regular = step % config.probe_every == 0
+        if regular or (step < config.probe_early and step % 2 == 0):
+            found = probe(model, x, y, steps)
+            record["probes"].append({"step": step, "regular": regular, **_probe_record(found)})
         loss = float(model.train_on_batch(x, y))
         if not math.isfinite(loss):
             record["diverged_at"] = step
@@ -155,9 +157,8 @@ def _evaluation(
     return found
 
 
-def _probe_record(step: int, found: Smoothness) -> dict[str, Any]:
+def _probe_record(found: Smoothness) -> dict[str, Any]:
     return {
-        "step": step,
         "loss": _finite(found.loss),
         "gradient_norm": _finite(found.gradient_norm),
         "losses": [_finite(value) for value in found.losses],
