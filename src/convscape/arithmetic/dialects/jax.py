@@ -36,11 +36,13 @@ def window(axis: Axis) -> Window:
         stride = 1 if axis.operation == "transposed" else axis.stride
         pads = pair(axis.padding, crop=not axis.pooling)
         return Window(axis.kernel, stride, axis.dilation, spread, pads)
-    known = {"conv": NAMES, "transposed": ("SAME", "VALID")}.get(axis.operation, NAMES[:3])
     name = axis.padding.upper()
+    known: tuple[str, ...] = NAMES if axis.operation == "conv" else NAMES[:3]
+    if axis.operation == "transposed" and axis.stride > 1:
+        known = ("SAME", "VALID")
     if name not in known:
         raise unknown_name("JAX", axis, known)
-    if axis.operation == "transposed":
+    if axis.operation == "transposed" and name != "SAME_LOWER":
         return _transposed(axis, name)
     return resolve(name.lower(), axis.n, axis.kernel, axis.stride, axis.dilation)
 

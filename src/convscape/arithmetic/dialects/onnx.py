@@ -78,6 +78,13 @@ def window(axis: Axis) -> Window:
             "write pads out",
         )
     if isinstance(padding, str):
+        missing = (-(-axis.n // axis.stride) - 1) * axis.stride + axis.extent - axis.n
+        if axis.operation == "max_pool" and missing < 0:
+            raise InputError(
+                "ONNX Runtime refuses MaxPool with auto_pad SAME where windows leave cells out",
+                f"i={axis.n}, kernel_shape={axis.kernel}, strides={axis.stride}",
+                "use auto_pad VALID or pads",
+            )
         name = "same" if padding == "SAME_UPPER" else "same_lower"
         plain = resolve(name, axis.n, axis.kernel, axis.stride, axis.dilation)
     else:
@@ -93,12 +100,27 @@ def window(axis: Axis) -> Window:
 
 def _transposed(axis: Axis, same: str, padding: Padding) -> Window:
     extra = axis.output_padding or 0
+    if extra >= axis.stride and extra:
+        raise InputError(
+            "ONNX Runtime needs output_padding below the stride",
+            f"output_padding={extra}, strides={axis.stride}",
+            f"use at most {axis.stride - 1}",
+        )
     full = (axis.n - 1) * axis.stride + axis.extent + extra
     if not same and axis.output_size is None:
         assert not isinstance(padding, str)
         return transposed_window(axis.kernel, axis.stride, axis.dilation, pair(padding), extra)
     target = axis.n * axis.stride if axis.output_size is None else axis.output_size
-    total = max(full - target, 0)
+    total = full - target
+    if total < 0 and axis.output_size is not None:
+        extra -= total  # the size is reached with more cells at the end
+        if extra >= axis.stride:
+            raise InputError(
+                "ONNX Runtime reaches an output_shape only by adding less than a stride",
+                f"output_shape={target}, at most {full} without adding",
+                f"use at most {full + axis.stride - 1 - (axis.output_padding or 0)}",
+            )
+    total = max(total, 0)
     small, large = total // 2, total - total // 2
     crops = (small, large) if same == "SAME_UPPER" else (large, small)
     return transposed_window(axis.kernel, axis.stride, axis.dilation, crops, extra)

@@ -42,11 +42,11 @@ def window(axis: Axis) -> Window:
             f"dilation={axis.dilation}",
             "use dilation=1",
         )
-    if axis.pooling and low > axis.extent // 2:
+    if axis.pooling and low > axis.kernel // 2:
         raise InputError(
             "PyTorch pads a pooling by at most half of its kernel",
-            f"padding={low}, kernel extent {axis.extent}",
-            f"use at most {axis.extent // 2}, or pad before the layer",
+            f"padding={low}, kernel={axis.kernel}",
+            f"use at most {axis.kernel // 2}, or pad before the layer",
         )
     plain = Window(axis.kernel, axis.stride, axis.dilation, 1, (low, high))
     return ceiled(plain, axis.n) if axis.ceil_mode else plain

@@ -1,0 +1,1 @@
+"""Random settings, run by the real frameworks and by our arithmetic, compared cell by cell."""
