@@ -2,8 +2,8 @@
 
 Importing the package loads the arithmetic alone, which needs the standard library only. The other
 rooms are imported by name: `convscape.kernels` (NumPy, Numba), `convscape.ops` (torch),
-`convscape.layers.keras`, `convscape.study`. `convscape.trace` reads whole models and loads its reader
-when it is first asked for.
+`convscape.layers.keras`, `convscape.study`. `convscape.trace` reads whole models; its reader is
+loaded when it is first asked for.
 """
 
 from typing import Any

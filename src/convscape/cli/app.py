@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from convscape._version import __version__
+from convscape.cli.check import check
 from convscape.cli.quick import QUICK, run
 from convscape.cli.study import study
 from convscape.cli.trace import trace
@@ -48,3 +49,4 @@ for _name, _help in QUICK.items():
     )(_delegate)
 app.command()(study)
 app.command()(trace)
+app.command()(check)

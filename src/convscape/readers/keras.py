@@ -160,8 +160,9 @@ class _Reader:
         stated = stated or config.get("build_input_shape")
         if inputs is None:
             inputs = [self._input("input", stated, "float32", shapes, 0, 1)]
-        for layer in layers:
-            inputs = self._layer(layer, inputs, inputs, {}, prefix)
+        for layer, following in zip(layers, [*layers[1:], {}], strict=True):
+            stated = (following.get("build_config") or {}).get("input_shape")
+            inputs = self._layer(layer, inputs, inputs, {}, prefix, self._stated(stated))
         return inputs
 
     def _functional(
@@ -186,13 +187,18 @@ class _Reader:
             else:
                 node = inputs[at]
             values[name, 0] = [node]
+        stated: dict[tuple[str, int], tuple[int, ...] | None] = {}
+        for layer in layers.values():
+            self._state(layer.get("inbound_nodes", ()), stated)
         for name, index in self._order(layers, values):
             call = layers[name]["inbound_nodes"][index]
             args = _filled(call["args"], values)
             kwargs = _filled(call.get("kwargs", {}), values)
             found: list[Node] = []
             _nodes((args, kwargs), found)
-            values[name, index] = self._layer(layers[name], found, args, kwargs, prefix)
+            values[name, index] = self._layer(
+                layers[name], found, args, kwargs, prefix, stated.get((name, index))
+            )
         results = [_history(h) for h in _histories(config["output_layers"])]
         return [values[name, index][at] for name, index, at in results]
 
@@ -235,6 +241,23 @@ class _Reader:
             )
         return order
 
+    def _stated(self, shape: Any) -> tuple[int, ...] | None:
+        """A shape that the configuration states, where only the batch is left open."""
+        if not isinstance(shape, (list, tuple)) or not shape:
+            return None
+        known = (self.builder.batch, *shape[1:])
+        return known if all(isinstance(n, int) and n > 0 for n in known) else None
+
+    def _state(self, tree: Any, out: dict[tuple[str, int], tuple[int, ...] | None]) -> None:
+        """Collects the shapes of the tensors in a call's arguments, by who makes them."""
+        if isinstance(tree, dict) and tree.get("class_name") == "__keras_tensor__":
+            name, index, at = _history(tree["config"]["keras_history"])
+            if at == 0:
+                out[name, index] = self._stated(tree["config"].get("shape"))
+        elif isinstance(tree, (dict, list, tuple)):
+            for part in tree.values() if isinstance(tree, dict) else tree:
+                self._state(part, out)
+
     def _input(
         self,
         name: str,
@@ -269,7 +292,13 @@ class _Reader:
         return self.builder.input(name, (self.builder.batch, *shape), dtype)
 
     def _layer(
-        self, layer: Config, inputs: list[Node], args: Any, kwargs: Config, prefix: str
+        self,
+        layer: Config,
+        inputs: list[Node],
+        args: Any,
+        kwargs: Config,
+        prefix: str,
+        stated: tuple[int, ...] | None,
     ) -> list[Node]:
         inner = layer["config"]
         name = prefix + str(layer.get("name") or inner["name"])
@@ -284,7 +313,9 @@ class _Reader:
             why = f"no rule for {layer.get('module') or 'the custom class'} {kind}"
             if object_ is None:
                 why += "; its weights are not counted"
-            return [self.builder.unknown(name, kind, inputs, why, weights)]
+            if stated is not None:
+                why += "; its shape is the configuration's"
+            return [self.builder.unknown(name, kind, inputs, why, weights, stated)]
         return [self.builder.attempt(name, kind, inputs, lambda: rule(call), call.stored())]
 
 

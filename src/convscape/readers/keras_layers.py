@@ -390,7 +390,9 @@ def _cellwise(op: str, view: bool = False) -> Rule:
 
 def _dropout(call: Call) -> Node:
     rate = call.config.get("rate", call.config.get("drop_path_rate", 0))
-    shape = "channels" if call.kind.startswith("Spatial") else "cells"
+    # Stochastic depth drops a branch of a whole sample, not cells of a map.
+    whole = call.kind == "StochasticDepth" or call.config.get("noise_shape") is not None
+    shape = "samples" if whole else "channels" if call.kind.startswith("Spatial") else "cells"
     settings = {"rate": rate, "drops": shape}
     return call.builder.pointwise(call.name, "dropout", [call.x], view=True, settings=settings)
 
