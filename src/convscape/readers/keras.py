@@ -101,7 +101,8 @@ def _functional(model: Any, shapes: Sequence[Sequence[int]] | None, batch: int) 
 
 
 def _collect(model: Any, prefix: str, live: dict[str, Any]) -> None:
-    for layer in model.layers:
+    for place, layer in enumerate(model.layers):
+        live[f"{prefix}#{place}"] = layer  # a layer in a sequence may not say its name
         live[prefix + layer.name] = layer
         if type(layer).__name__ in ("Functional", "Sequential"):
             _collect(layer, f"{prefix}{layer.name}/", live)
@@ -160,7 +161,11 @@ class _Reader:
         stated = stated or config.get("build_input_shape")
         if inputs is None:
             inputs = [self._input("input", stated, "float32", shapes, 0, 1)]
-        for layer, following in zip(layers, [*layers[1:], {}], strict=True):
+        for place, layer in enumerate(layers):
+            if "name" not in layer and "name" not in layer["config"]:
+                there = self.live.get(f"{prefix}#{place}")
+                layer = {**layer, "name": getattr(there, "name", f"layer_{place}")}
+            following = layers[place + 1] if place + 1 < len(layers) else {}
             stated = (following.get("build_config") or {}).get("input_shape")
             inputs = self._layer(layer, inputs, inputs, {}, prefix, self._stated(stated))
         return inputs
@@ -187,9 +192,9 @@ class _Reader:
             else:
                 node = inputs[at]
             values[name, 0] = [node]
-        stated: dict[tuple[str, int], tuple[int, ...] | None] = {}
+        shown: dict[tuple[str, int], tuple[int, ...] | None] = {}
         for layer in layers.values():
-            self._state(layer.get("inbound_nodes", ()), stated)
+            self._state(layer.get("inbound_nodes", ()), shown)
         for name, index in self._order(layers, values):
             call = layers[name]["inbound_nodes"][index]
             args = _filled(call["args"], values)
@@ -197,7 +202,7 @@ class _Reader:
             found: list[Node] = []
             _nodes((args, kwargs), found)
             values[name, index] = self._layer(
-                layers[name], found, args, kwargs, prefix, stated.get((name, index))
+                layers[name], found, args, kwargs, prefix, shown.get((name, index))
             )
         results = [_history(h) for h in _histories(config["output_layers"])]
         return [values[name, index][at] for name, index, at in results]
