@@ -80,6 +80,13 @@ def read_file(
     return _read(str(inner.get("name", path.stem)), inner, input_shape, batch, {})
 
 
+def read_config(
+    config: Config, input_shape: Sequence[Sequence[int]] | None = None, batch: int = 1
+) -> Network:
+    """The configuration of a functional or sequential model, as `model.get_config()` gives it."""
+    return _read(str(config.get("name", "model")), config, input_shape, batch, {})
+
+
 def _functional(model: Any, shapes: Sequence[Sequence[int]] | None, batch: int) -> Any:
     """A functional model of a subclassed one, from calling it on symbolic tensors."""
     import keras
