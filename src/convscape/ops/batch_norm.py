@@ -265,13 +265,15 @@ class _BatchNormGrad(Function):
         dy, x, weight, mean, var = ctx.saved_tensors
         eps, training = ctx.given
         # With create_graph the formula is differentiated in the caller's graph, so a third
-        # derivative exists; otherwise in one of its own.
+        # derivative exists; otherwise in one of its own. In the caller's graph dy may itself
+        # depend on x: views keep the two apart, so that each partial derivative is its own.
         again = torch.is_grad_enabled()
-        variables = [t for t in (dy, x, weight) if t is not None]
-        if not again:
-            variables = [t.detach() for t in variables]
         with torch.enable_grad():
-            variables = [t if t.requires_grad else t.detach().requires_grad_() for t in variables]
+            variables = [
+                t.view_as(t) if again and t.requires_grad else t.detach().requires_grad_()
+                for t in (dy, x, weight)
+                if t is not None
+            ]
             gamma = variables[2] if weight is not None else x.new_ones(x.shape[1])
             results = _formula(
                 variables[1], gamma, mean.to(x.dtype), var.to(x.dtype), eps, variables[0], training

@@ -1,0 +1,313 @@
+"""Every algorithm of the table against slow loops in float64; the laws; the deck's numbers."""
+
+import os
+import stat
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from convscape.arithmetic import Geometry, InputError, Window
+from convscape.arithmetic.average import divisors
+from convscape.kernels import TABLE, Algorithm, Problem, choose, explain, load, reference
+from tests.cases import CASES, DTYPES, LAYOUTS, POOLS, TOLERANCE, Case, error
+
+DECK_INPUT = np.array(
+    [[3, 3, 2, 1, 0], [0, 0, 1, 3, 1], [3, 1, 2, 2, 3], [2, 0, 0, 2, 2], [2, 0, 0, 0, 1]], float
+)
+DECK_KERNEL = np.array([[0, 1, 2], [2, 2, 0], [0, 1, 2]], float)
+
+OURS = [row for row in TABLE if row.module is not None]
+
+
+def rows(op: str) -> list[Any]:
+    return [pytest.param(row, id=row.name) for row in OURS if row.op == op]
+
+
+def problem(case: Case, op: str, dtype: torch.dtype = torch.float32) -> Problem:
+    name = str(dtype).removeprefix("torch.")
+    return Problem(op, case.shape, name, "cpu", case.geometry)
+
+
+PAIRS = [
+    pytest.param(row, case, id=f"{row.name}-{case.name}")
+    for row in OURS
+    for case in CASES
+    if row.op == "convolution"
+    and row.name != "reference"
+    and row.refuses(problem(case, "convolution")) is None
+]
+"""Every compiled algorithm with every case that it takes."""
+
+
+@cache
+def exact(case: Case) -> tuple[np.ndarray, ...]:
+    """y, dx and dw by the loops, in float64, of the case's float64 arrays."""
+    x, w, b, dy = (t.numpy() for t in case.arrays(torch.float64))
+    g = case.geometry
+    return (
+        reference.forward(x, w, b, g),
+        reference.input_grad(dy, w, g, case.spatial),
+        reference.weight_grad(x, dy, g),
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_the_loops_agree_with_torch_in_float64(case: Case) -> None:
+    x, w, b, dy = case.arrays(torch.float64)
+    x, w = x.requires_grad_(), w.requires_grad_()
+    (top, bottom), (left, right) = case.padding
+    y = torch.nn.functional.conv2d(
+        torch.nn.functional.pad(x, (left, right, top, bottom)),
+        w, b, case.stride, 0, case.dilation, case.groups,
+    )  # fmt: skip
+    dx, dw = torch.autograd.grad(y, (x, w), dy)
+    for got, want in zip(exact(case), (y, dx, dw), strict=True):
+        assert error(got, want.detach()) < 1e-13
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("row", "case"), PAIRS)
+def test_convolution_agrees_with_the_float64_loops(
+    row: Algorithm, case: Case, dtype: torch.dtype
+) -> None:
+    kernels, g = load(row), case.geometry
+    x, w, b, dy = case.arrays(dtype)
+    for layout in LAYOUTS:
+        xs, ws, dys = (layout(t).numpy() for t in (x, w, dy))
+        results = (
+            kernels.forward(xs, ws, b.numpy(), g, 1),
+            kernels.input_grad(dys, ws, g, case.spatial, 1),
+            kernels.weight_grad(xs, dys, g, 1),
+        )
+        for got, want in zip(results, exact(case), strict=True):
+            assert got.dtype == xs.dtype
+            assert error(got, want) < TOLERANCE[dtype], layout.__name__
+
+
+@pytest.mark.parametrize(("row", "case"), PAIRS)
+def test_two_threads_give_what_one_gives(row: Algorithm, case: Case) -> None:
+    kernels, g = load(row), case.geometry
+    x, w, b, dy = (t.numpy() for t in case.arrays(torch.float32))
+    assert error(kernels.forward(x, w, b, g, 2), exact(case)[0]) < 1e-5
+    assert error(kernels.input_grad(dy, w, g, case.spatial, 2), exact(case)[1]) < 1e-5
+    assert error(kernels.weight_grad(x, dy, g, 2), exact(case)[2]) < 1e-5
+
+
+def test_one_correlation_computes_transposed_convolution_too() -> None:
+    window = Window(3, stride=2, padding=(1, 1))
+    x, w = torch.randn(2, 4, 5, dtype=torch.float64), torch.randn(4, 3, 3, dtype=torch.float64)
+    want = torch.nn.functional.conv_transpose1d(x, w, None, 2, 1, output_padding=1)
+    backwards = w.numpy()[:, :, ::-1].swapaxes(0, 1)
+    assert error(reference.correlate(x.numpy(), backwards, [window.adjoint(10)]), want) < 1e-14
+
+
+@pytest.mark.parametrize("row", rows("convolution"))
+def test_the_decks_convolutions_come_out_exactly(row: Algorithm) -> None:
+    kernels = load(row)
+    x, w = DECK_INPUT[None, None], DECK_KERNEL[None, None]
+    slides = (
+        (1, 0, [[12, 12, 17], [10, 17, 19], [9, 6, 14]]),
+        (2, 1, [[6, 17, 3], [8, 17, 13], [6, 4, 4]]),
+    )
+    for stride, padding, want in slides:
+        g = Geometry.of((5, 5), 3, stride, padding)
+        assert kernels.forward(x, w, None, g, 1)[0, 0].tolist() == want
+        small = kernels.forward(x.astype("f4"), w.astype("f4"), None, g, 1)
+        assert small[0, 0].tolist() == want
+
+
+@pytest.mark.parametrize("row", rows("pooling"))
+def test_the_decks_poolings_come_out_exactly(row: Algorithm) -> None:
+    kernels, g = load(row), Geometry.of((5, 5), 3)
+    x = DECK_INPUT[None, None]
+    nine = (np.full(3, 3.0), np.full(3, 3.0))
+    average = kernels.average(x, g, nine, 1)[0, 0]
+    assert average.round(1).tolist() == [[1.7, 1.7, 1.7], [1.0, 1.2, 1.8], [1.1, 0.8, 1.3]]
+    assert kernels.maximum(x, g, 1)[0][0, 0].tolist() == [[3, 3, 3], [3, 3, 3], [3, 2, 3]]
+
+
+# One dtype is enough to see that two threads divide the work.
+@pytest.mark.parametrize(
+    ("threads", "dtype"), [(1, torch.float32), (1, torch.float64), (2, torch.float32)], ids=str
+)
+@pytest.mark.parametrize("case", POOLS, ids=lambda c: c.name)
+def test_pooling_agrees_with_the_loops(case: Case, threads: int, dtype: torch.dtype) -> None:
+    fast = load(choose(problem(case, "pooling", dtype)))
+    g = Geometry(case.geometry.windows)
+    x, _, _, _ = case.arrays(dtype)
+    dy = torch.randn(*x.shape[:2], *g.outputs(case.spatial), dtype=dtype)
+    counts = tuple(
+        np.maximum(np.array(divisors(w, n, (0, 0)), float), 1)
+        for w, n in zip(g.windows, case.spatial, strict=True)
+    )
+    for layout in LAYOUTS:
+        xs, dys = layout(x).numpy(), layout(dy).numpy()
+        y, where = fast.maximum(xs, g, threads)
+        want, cells = reference.maximum(xs, g)
+        np.testing.assert_array_equal(y, want)
+        np.testing.assert_array_equal(where, cells)
+        tolerance = TOLERANCE[dtype]
+        got = fast.maximum_grad(dys, where, g, case.spatial, threads)
+        assert error(got, reference.maximum_grad(dys, cells, g, case.spatial)) < tolerance
+        np.testing.assert_array_equal(fast.pick(xs, where, g, threads), y)
+        got = fast.average(xs, g, counts, threads)
+        assert error(got, reference.average(xs, g, counts)) < tolerance
+        got = fast.average_grad(dys, g, counts, case.spatial, threads)
+        assert error(got, reference.average_grad(dys, g, counts, case.spatial)) < tolerance
+
+
+def test_a_maximum_of_only_minus_infinity_still_has_a_place() -> None:
+    fast = load(choose(Problem("pooling", (1, 1, 4, 4), geometry=Geometry.of((4, 4), 2))))
+    g = Geometry.of((4, 4), 2, padding=((1, 1), (1, 1)))
+    x = np.full((1, 1, 4, 4), -np.inf)
+    _, where = fast.maximum(x, g, 1)
+    assert fast.maximum_grad(np.ones(where.shape), where, g, (4, 4), 1).sum() == where.size
+
+
+def test_more_than_256_kernel_cells_keep_their_numbers() -> None:
+    g = Geometry.of((40, 40), 20, 10)
+    x = np.random.default_rng(0).normal(size=(1, 2, 40, 40))
+    fast = load(choose(Problem("pooling", x.shape, geometry=g)))
+    y, where = fast.maximum(x, g, 1)
+    assert where.max() > 255
+    np.testing.assert_array_equal(fast.pick(x, where, g, 1), y)
+
+
+NORM_SHAPES = (
+    (2, 3),
+    (5, 1),
+    (7, 2, 3),
+    (2, 3, 5, 7),
+    (3, 16, 4, 4),
+    (2, 2, 3, 2, 3),
+    (1, 4, 2, 2),
+)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", NORM_SHAPES, ids=str)
+def test_batch_normalization_agrees_with_the_formula(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    rng = np.random.default_rng(0)
+    fast = load(choose(Problem("batch_norm", shape)))
+    kind = np.float32 if dtype == torch.float32 else np.float64
+    x, dy = (rng.normal(size=shape).astype(kind) for _ in range(2))
+    mean, scale, slope, shift = (rng.normal(size=shape[1]) for _ in range(4))
+    for last in (False, True):
+        for threads in (1, 2) if dtype == torch.float32 else (1,):
+            a, d = (
+                np.moveaxis(np.ascontiguousarray(np.moveaxis(v, 1, -1)), -1, 1) if last else v
+                for v in (x, dy)
+            )
+            for got, want in zip(fast.moments(a, threads), reference.moments(a), strict=True):
+                assert error(got, want) < 1e-13
+            got = fast.normalize(a, mean, scale, shift, threads)
+            assert error(got, reference.normalize(a, mean, scale, shift)) < TOLERANCE[dtype]
+            sums = reference.gradient_sums(d, a, mean)
+            for got, want in zip(fast.gradient_sums(d, a, mean, threads), sums, strict=True):
+                assert error(got, want) < 1e-12
+            got = fast.gradient(d, a, mean, scale, slope, shift, threads)
+            want = reference.gradient(d, a, mean, scale, slope, shift)
+            assert error(got, want) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(64, 5), (8, 5, 16, 16)], ids=str)
+def test_a_mean_a_million_deviations_away_costs_no_digits(
+    shape: tuple[int, ...], dtype: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=shape) * 1e-2 + 1e4).astype(dtype)
+    fast = load(choose(Problem("batch_norm", shape)))
+    mean, var = fast.moments(x, 1)
+    want_mean, want_var = reference.moments(x.astype(float))
+    np.testing.assert_allclose(mean, want_mean, rtol=1e-14)
+    np.testing.assert_allclose(var, want_var, rtol=1e-10)
+    scale, shift = 1 / np.sqrt(want_var), np.zeros(5)
+    y = fast.normalize(x, mean, scale, shift, 1)
+    want = reference.normalize(x.astype(float), want_mean, scale, shift)
+    assert error(y, want) < (1e-6 if dtype == np.float32 else 1e-9)
+
+
+# --- the table ---------------------------------------------------------------------------------
+
+
+def test_the_first_row_that_can_is_chosen_and_every_row_explained() -> None:
+    g = Geometry.of((8, 8), 3, in_channels=4, out_channels=4, groups=4)
+    verdicts = explain(Problem("convolution", (1, 4, 8, 8), geometry=g))
+    assert [v.algorithm.name for v in verdicts] == ["depthwise", "gemm", "framework", "reference"]
+    assert [v.chosen for v in verdicts] == [True, False, False, False]
+    for v in verdicts:
+        assert (v.refusal is None) == (v.cost is not None and v.workspace is not None)
+
+
+@pytest.mark.parametrize(("dtype", "device"), [("float16", "cpu"), ("float32", "cuda")])
+def test_what_ours_do_not_cover_the_framework_computes(dtype: str, device: str) -> None:
+    g = Geometry.of((8, 8), 3)
+    for op in ("convolution", "pooling", "batch_norm"):
+        p = Problem(op, (1, 1, 8, 8), dtype, device, None if op == "batch_norm" else g)
+        assert choose(p).name == "framework"
+        assert all(v.refusal for v in explain(p) if v.algorithm.module is not None)
+
+
+def test_a_named_algorithm_that_refuses_says_why() -> None:
+    g = Geometry.of((8, 8), 3, in_channels=4, out_channels=4)
+    p = Problem("convolution", (1, 4, 8, 8), geometry=g)
+    with pytest.raises(InputError, match="one input and one output channel a group"):
+        choose(p, "depthwise")
+    with pytest.raises(InputError, match="known: auto, depthwise, gemm, framework, reference"):
+        choose(p, "winograd")
+
+
+# --- processes ---------------------------------------------------------------------------------
+
+
+FORK = """
+import multiprocessing
+import numpy as np
+from convscape import Geometry
+from convscape.kernels import Problem, choose, load
+
+g = Geometry.of((6, 6), 3, in_channels=2, out_channels=3)
+x, w = np.ones((2, 2, 6, 6), "f4"), np.ones((3, 2, 3, 3), "f4")
+kernels = load(choose(Problem("convolution", x.shape, geometry=g)))
+
+def work(queue):
+    queue.put(float(kernels.forward(x, w, None, g, 1).sum()))
+
+kernels.forward(x, w, None, g, 2)
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+worker = context.Process(target=work, args=(queue,))
+worker.start()
+print(queue.get(timeout=60))
+worker.join(60)
+assert worker.exitcode == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_worker_computes_with_one_thread_after_a_parallel_call() -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == 2 * 3 * 4 * 4 * 18
+
+
+def test_kernels_compile_where_no_cache_folder_can_be_written(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    blocked.chmod(stat.S_IRUSR)
+    code = "from convscape.kernels.cpu import jit; print(jit._folder())"
+    env = {**os.environ, "XDG_CACHE_HOME": str(blocked), "TMPDIR": str(tmp_path)}
+    env.pop("NUMBA_CACHE_DIR", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().startswith(str(tmp_path / "convscape-"))
