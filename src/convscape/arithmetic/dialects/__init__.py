@@ -1,6 +1,8 @@
 """How Keras, PyTorch, ONNX and JAX spell a window, and what each makes of the same spelling.
 
-`window` is one axis; `Layer` is a whole layer as it is written in one of them.
+`window` is one axis; `Layer` is a whole layer as it is written in one of them. `translate` (in
+`dialects.translate`) writes it for another framework, and `code` (in `dialects.write`) as a
+snippet to paste.
 """
 
 from convscape.arithmetic.dialects.layer import Layer

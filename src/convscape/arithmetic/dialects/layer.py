@@ -137,8 +137,7 @@ class Layer:
             groups,
             bias,
         )
-        layer._check()
-        return layer
+        return layer.checked()
 
     @property
     def rank(self) -> int:
@@ -230,8 +229,12 @@ class Layer:
         per_cell = prod(self.kernel) * (self.in_channels // self.groups) * self.out_channels
         return prod(spatial) * per_cell
 
-    def _check(self) -> None:
-        """Rules that need no input size, or look at several axes at once."""
+    def checked(self) -> "Layer":
+        """This layer, after the rules that need no input size or look at several axes at once.
+
+        Raises:
+            InputError: One of them is broken.
+        """
         for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True):
             Window(k, s, d)
         named = {p for p in self.padding if isinstance(p, str)}
@@ -262,6 +265,12 @@ class Layer:
                 f"groups={self.groups}",
                 "use groups=1, or split the channels",
             )
-        if self.pooling:
-            return
-        Geometry((Window(1),), self.in_channels, self.out_channels, self.groups)
+        if self.dialect == "jax" and self.operation == "transposed" and self.groups > 1:
+            raise InputError(
+                "lax.conv_transpose has no groups",
+                f"groups={self.groups}",
+                "use groups=1, or split the channels",
+            )
+        if not self.pooling:
+            Geometry((Window(1),), self.in_channels, self.out_channels, self.groups)
+        return self
