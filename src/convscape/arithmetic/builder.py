@@ -314,6 +314,11 @@ class Builder:
     ) -> None:
         for axis, window in zip(axes, windows, strict=True):
             link[axis] = (axis, window)
+        self._told(x, axes)
+
+    def _told(self, x: Node, axes: Sequence[int]) -> None:
+        """Receptive fields are told on the sources that these axes follow."""
+        for axis in axes:
             source = x.atoms[axis][0][0]
             if len(x.atoms[axis]) == 1 and source is not None:
                 self._spatial.add(source)
@@ -334,10 +339,12 @@ class Builder:
             if m == 1:
                 links[axis] = None
             elif m and n % m == 0:
+                self._told(x, [axis])
                 links[axis] = (axis, Window(n // m, n // m))
             else:
                 _listable(m)
                 spans = tuple((o * n // m, -(-(o + 1) * n // m)) for o in range(m))
+                self._told(x, [axis])
                 links[axis] = (axis, spans)
         return self.add(name, op, (x,), out, (tuple(links),), axes=tuple(axes), **more)
 
@@ -405,6 +412,7 @@ class Builder:
                 )
             out[axis] = m
             if m != shape[axis]:
+                self._told(x, [axis])
                 link[axis] = (axis, _resized(shape[axis], m, mode, half_pixel, align_corners))
         return self.add(name, "resize", (x,), out, (tuple(link),), axes=tuple(axes), **more)
 
@@ -736,9 +744,12 @@ def _regroup(
     home: dict[int, int] = {}  # source -> new axis
     for axis in after:
         need, got = new[axis], []
-        while pieces and need % pieces[0][1] == 0 and (need > 1 or pieces[0][1] == 1):
+        if need == 1 and pieces and pieces[0][1] == 1:
             got.append(pieces.pop(0))
-            need //= got[-1][1]
+        while need > 1 and pieces and need % pieces[0][1] == 0:
+            atom = pieces.pop(0)
+            need //= atom[1]
+            got += [atom] * (atom[1] > 1)  # an axis of one cell goes
         if need > 1 and pieces and pieces[0][0] is None and pieces[0][1] % need == 0:
             cells = pieces[0][1]  # channels may be cut anywhere
             got.append((None, need))
