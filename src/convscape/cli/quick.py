@@ -9,6 +9,8 @@ from importlib import import_module
 
 QUICK = {
     "size": "Output size of one layer, the relationship that gives it, and the border.",
+    "solve": "Every window that takes one size to another, for a layer or a chain of layers.",
+    "translate": "The same layer for another framework, with code to paste.",
 }
 """Command names and their line in the list of commands."""
 
