@@ -44,14 +44,13 @@ def record(
     """A run that was evaluated and probed every 10 steps, with these results."""
     batch_losses = losses or [2.0**-i for i in range(len(loss_ranges))]
     return {
-        "identity": "0" * 64,
         "arm": arm,
         "learning_rate": rate,
         "seed": seed,
         "initial_weights_sha256": f"weights {seed}",
         "data_order_sha256": f"order {seed}",
         "parameters": 100,
-        "layers": [{"name": "conv", "class": "some.Conv2D", "output": [8, 8, 4], "weights": 40}],
+        "layers": [{"class": "some.Conv2D", "output": [8, 8, 4], "weights": 40}],
         "diverged_at": diverged_at,
         "losses": [loss for loss in batch_losses for _ in range(10)],
         "evaluations": [

@@ -23,7 +23,7 @@ def claims(config: Config, summary: dict[str, Any]) -> list[Claim]:
 
     Returns:
         One entry for each claim: `id`, `title`, `claim`, `source`, `rule`, `measured` (a
-        sentence), `value`, `target`, `shown`, and a `note`.
+        sentence), `value`, `target`, `shown`, `stricter` (a sentence or empty) and a `note`.
     """
     rate = summary["best_rate"]["plain"]
     at = next(entry for entry in summary["rates"] if entry["learning_rate"] == rate)
@@ -38,9 +38,10 @@ def claims(config: Config, summary: dict[str, Any]) -> list[Claim]:
         _robustness(config, summary),
         _gap(at, where),
     ]
-    if not trained:
-        for claim in found:
-            claim["shown"] = None
+    for claim in found:
+        claim.setdefault("stricter", "")
+        if not trained:
+            claim["shown"], claim["stricter"] = None, ""
             claim["measured"] = (
                 "The plain network did not train at any learning rate of this study, so there is "
                 "nothing to compare with."
@@ -108,14 +109,18 @@ def _probe(at: dict[str, Any], where: str, name: str, title: str, span: str) -> 
     found = at["probes"][name]
     value = found[span]["ratio"]["median"]
     equal = found["equal_loss"]
-    note = (
-        f"Among probes at equal training loss ({len(equal['bins'])} bins): "
-        f"{smaller(equal['ratio']['median'])}{_range(equal['ratio'], 'bins')}. "
-        "A network whose loss is almost zero is flat with or without normalization, so this is "
-        "the stricter comparison."
-        if equal["bins"]
-        else "No two groups of probes were taken at equal training loss."
-    )
+    if equal["bins"]:
+        stricter = (
+            f"At equal training loss: {smaller(equal['ratio']['median'])}"
+            f"{_range(equal['ratio'], 'levels of loss')}."
+        )
+        note = (
+            f"A network whose loss is almost zero is flat with or without normalization. So the "
+            f"stricter comparison is among probes taken at about the same training loss "
+            f"({len(equal['bins'])} levels, each a factor of two)."
+        )
+    else:
+        stricter, note = "", "No two groups of probes were taken at equal training loss."
     claim = {
         "loss_range": "The loss varies less along the gradient.",
         "predictiveness": "The gradient changes less along itself, so that it predicts better.",
@@ -133,7 +138,8 @@ def _probe(at: dict[str, Any], where: str, name: str, title: str, span: str) -> 
         ),
         "value": value,
         "target": TIMES_SMALLER,
-        "shown": None if value is None else value >= TIMES_SMALLER,
+        "shown": value is None or value >= TIMES_SMALLER,
+        "stricter": stricter,
         "note": note,
     }
 
@@ -155,7 +161,7 @@ def _beta(at: dict[str, Any], where: str) -> Claim:
         ),
         "value": value,
         "target": 1.0,
-        "shown": None if value is None else value > 1,
+        "shown": value is None or value > 1,
         "note": (
             "Weights before batch normalization have no scale, and beta depends on it. The change "
             "relative to the gradient's own length does not: median "
@@ -221,12 +227,14 @@ def times(value: float | None) -> str:
     """A ratio in words, as "4.2 times"; None is infinite."""
     if value is None:
         return "infinitely many times"
-    return f"{value:.0f} times" if value >= 10 else f"{value:.1f} times"
+    return f"{value:,.0f} times" if value >= 10 else f"{value:.1f} times"
 
 
 def number(value: float | None) -> str:
     """Three significant digits; None is infinite."""
-    return "∞" if value is None else f"{value:.3g}"
+    if value is None:
+        return "∞"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def percent(value: float | None) -> str:

@@ -76,10 +76,12 @@ def shared_weights_digest(model: Any) -> str:
 
 
 def describe(model: Any) -> list[dict[str, Any]]:
-    """The layers as a table: name, class, output shape and number of weights."""
+    """The layers as a table: class, output shape and number of weights.
+
+    Not their names, which count the layers that the process has made before.
+    """
     return [
         {
-            "name": layer.name,
             "class": f"{type(layer).__module__}.{type(layer).__qualname__}",
             "output": list(layer.output.shape[1:]),
             "weights": layer.count_params(),

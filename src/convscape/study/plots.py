@@ -69,11 +69,8 @@ def by_step(
                 x, y = curve(record)
                 if len(x):
                     axes.plot(x[-1], y[-1], "X", color=STYLE[arm]["color"], markersize=8)
-    if log:
-        axes.set_yscale("log")
-    axes.set_xlabel("training step")
+    _finish(axes, log=log)
     axes.set_ylabel(ylabel)
-    axes.margins(x=0.01)
 
 
 def across(
@@ -145,22 +142,30 @@ def loss_band(axes: Axes, arms: dict[str, list[Record]]) -> None:
         axes.fill_between(common, lows, highs, color=STYLE[arm]["color"], alpha=0.3, linewidth=0)
         for edge in (lows, highs):
             axes.plot(common, edge, linewidth=1.0, **STYLE[arm])
-    axes.set_yscale("log")
-    axes.set_xlabel("training step")
+    _finish(axes, log=True)
     axes.set_ylabel("loss along the gradient")
-    axes.margins(x=0.01)
 
 
-def by_rate(axes: Axes, rates: list[dict[str, Any]]) -> None:
-    """The best test error of both arms over the learning rate, with the seeds' range."""
+def by_rate(axes: Axes, rates: list[dict[str, Any]], floor: float) -> None:
+    """The best test error of both arms over the learning rate, with the seeds' range.
+
+    An error below `floor`, in per cent, is drawn there: zero has no logarithm.
+    """
     for arm, marker in (("plain", "o"), ("batchnorm", "s")):
         x = [entry["learning_rate"] for entry in rates]
         found = [entry["arms"][arm]["best_accuracy"] for entry in rates]
-        middle = [100 * (1 - f["median"]) for f in found]
-        low = [m - 100 * (1 - f["greatest"]) for m, f in zip(middle, found, strict=True)]
-        high = [100 * (1 - f["least"]) - m for m, f in zip(middle, found, strict=True)]
+        middle, low, high = (
+            np.array([max(100 * (1 - f[name]), floor) for f in found])
+            for name in ("median", "greatest", "least")
+        )
         axes.errorbar(
-            x, middle, yerr=[low, high], marker=marker, markersize=6, capsize=4, **STYLE[arm]
+            x,
+            middle,
+            yerr=[middle - low, high - middle],
+            marker=marker,
+            markersize=6,
+            capsize=4,
+            **STYLE[arm],
         )
     axes.set_xscale("log")
     axes.set_xticks([entry["learning_rate"] for entry in rates])
@@ -184,6 +189,18 @@ def _extreme(record: Record, choose: Callable[[list[float]], float]) -> Curve:
     return [p["step"] for p in found], [choose(p["losses"]) for p in found]
 
 
+def _finish(axes: Axes, *, log: bool) -> None:
+    """The axes of a figure by step; a logarithmic one only where something can be drawn on it."""
+    drawn = [value for line in axes.lines for value in np.ravel(line.get_ydata())]
+    if not drawn:
+        axes.text(0.5, 0.5, "no finite values", color=INK, ha="center", transform=axes.transAxes)
+        axes.set_yticks([])
+    elif log and max(drawn) > 0:
+        axes.set_yscale("log", nonpositive="clip")
+    axes.set_xlabel("training step")
+    axes.margins(x=0.01)
+
+
 def _frame(axes: Axes) -> None:
     """Quiet axes: two spines, faint rules, plain numbers, sizes for a panel of 4 inches."""
     for side in ("top", "right"):
@@ -203,7 +220,7 @@ def _frame(axes: Axes) -> None:
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())
         else:
-            axis.set_major_locator(MaxNLocator(6))
+            axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 
 def _inline(svg: str, name: str, label: str) -> str:

@@ -136,18 +136,21 @@ class _Figures:
     def error(self, part: str, rate: float, marked: bool = False) -> Markup:
         """The error of a part by step."""
         entry = next(e for e in self._results["summary"]["rates"] if e["learning_rate"] == rate)
-        # Zero errors have no logarithm: they are drawn at half an image.
-        images = min(self._results["data"][part], self._config["evaluate_limit"])
 
         def draw(axes: Axes) -> None:
-            curve = plots.evaluation(part, floor=50 / images)
+            floor = self._half(part)
+            curve = plots.evaluation(part, floor)
             plots.by_step(axes, self._arms(rate), curve, log=True, ylabel=f"{part} error, %")
-            axes.set_ylim(40 / images, 110)
+            axes.set_ylim(0.8 * floor, 110)
             if marked:
                 plots.mark_steps(axes, entry["steps"])
 
         name = f"{part}-error-{rate:g}{'-marked' if marked else ''}"
         return self._panel(draw, name, f"{part} error by step at learning rate {rate:g}")
+
+    def _half(self, part: str) -> float:
+        """Half an image, in per cent of a part: where an error of zero is drawn."""
+        return 50 / float(min(self._results["data"][part], self._config["evaluate_limit"]))
 
     def loss(self, rate: float) -> Markup:
         """The training loss by step."""
@@ -179,7 +182,7 @@ class _Figures:
     def rates(self) -> Markup:
         """The best test error over the learning rate."""
         return self._panel(
-            lambda axes: plots.by_rate(axes, self._results["summary"]["rates"]),
+            lambda axes: plots.by_rate(axes, self._results["summary"]["rates"], self._half("test")),
             "rates",
             "lowest test error of both networks over the learning rate",
         )

@@ -150,7 +150,7 @@ class Store:
     def save(self, run: Run, record: dict[str, Any]) -> None:
         """Keep the record of a finished run."""
         # Infinity and NaN are no JSON; a record that holds one is a mistake of the experiment's.
-        text = json.dumps({"identity": self.identity(run), **record}, allow_nan=False)
+        text = json.dumps({**record, "identity": self.identity(run)}, allow_nan=False)
         write(self._path(run), text)
 
     def _path(self, run: Run) -> Path:

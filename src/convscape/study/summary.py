@@ -81,6 +81,11 @@ def best(record: Record) -> float:
     return max((e["test_accuracy"] for e in record["evaluations"]), default=0.0)
 
 
+def trained(record: Record, chance: float) -> bool:
+    """Whether a run got at least half of the way from guessing to perfection."""
+    return best(record) >= (1 + chance) / 2
+
+
 def reached(record: Record, accuracy: float) -> int | None:
     """Steps of a run until the first evaluation with at least this test accuracy, or None."""
     for evaluation in record["evaluations"]:
@@ -103,7 +108,7 @@ def ratio(plain: int | None, normalized: int | None) -> float:
 def spread(values: Sequence[float | None]) -> Spread:
     """Median, least and greatest; None stands for infinity, in and out."""
     numbers = [math.inf if value is None else value for value in values]
-    if not numbers or any(math.isnan(number) for number in numbers):
+    if not numbers:
         return {"median": None, "least": None, "greatest": None}
     found = {"median": _median(numbers), "least": min(numbers), "greatest": max(numbers)}
     return {name: value if math.isfinite(value) else None for name, value in found.items()}
@@ -123,13 +128,13 @@ def _at_rate(
                 ),
                 "final_gap": spread([gap(r) for r in _finished(records)]),
                 "diverged": sum(r["diverged_at"] is not None for r in records),
-                "trained": sum(best(r) >= chance + 0.5 * (1 - chance) for r in records),
+                "trained": sum(trained(r, chance) for r in records),
                 "seconds": round(_mean([r["seconds"] for r in records]), 2),
             }
             for arm, records in zip(ARMS, (plain, normalized), strict=True)
         },
-        "steps": _steps(plain, normalized, margin=0.0),
-        "steps_less_one_point": _steps(plain, normalized, margin=0.01),
+        "steps": _steps(plain, normalized, chance, margin=0.0),
+        "steps_less_one_point": _steps(plain, normalized, chance, margin=0.01),
         "gap_difference": spread(
             [
                 gap(b) - gap(a)
@@ -148,7 +153,9 @@ def _finished(records: list[Record]) -> list[Record]:
     return [record for record in records if record["diverged_at"] is None]
 
 
-def _steps(plain: list[Record], normalized: list[Record], margin: float) -> dict[str, Any]:
+def _steps(
+    plain: list[Record], normalized: list[Record], chance: float, margin: float
+) -> dict[str, Any]:
     """Steps of both arms to the plain run's best accuracy less a margin, seed by seed."""
     seeds = []
     for a, b in zip(plain, normalized, strict=True):
@@ -158,6 +165,7 @@ def _steps(plain: list[Record], normalized: list[Record], margin: float) -> dict
             {
                 "seed": a["seed"],
                 "target": target,
+                "plain_trained": trained(a, chance),
                 "plain": steps[0],
                 "batchnorm": steps[1],
                 "ratio": ratio(*steps),
@@ -199,7 +207,8 @@ def _probe(name: str, steps: int, plain: list[Record], normalized: list[Record])
 def _values(record: Record, name: str, before: float) -> list[float]:
     # The early extra probes would weigh the first steps more.
     values = [p[name] for p in record["probes"] if p["regular"] and p["step"] < before]
-    return [math.inf if value is None else value for value in values]
+    # A run that diverged before its first probe had the roughest landscape of all.
+    return [math.inf if value is None else value for value in values] or [math.inf]
 
 
 def _compare(values: list[list[float]]) -> dict[str, Any]:
@@ -255,11 +264,12 @@ def _robustness(config: Config, arms: dict[tuple[Any, float], list[Record]]) -> 
 
 
 def _quotient(plain: float, normalized: float) -> float:
+    """How many times smaller the normalized value is; 1 when both are 0 or both infinite."""
+    if plain == normalized:
+        return 1.0
     if normalized == 0:
-        return math.nan if plain == 0 else math.inf
-    if math.isinf(normalized):
-        return math.nan if math.isinf(plain) else 0.0
-    return plain / normalized
+        return math.inf
+    return 0.0 if math.isinf(normalized) else plain / normalized
 
 
 def _json(value: float) -> float | None:
@@ -272,8 +282,6 @@ def _median(values: Sequence[float]) -> float:
 
 def _quantile(values: Sequence[float], share: float) -> float:
     """A quantile that takes infinities: the next observation above, except for a plain median."""
-    if not len(values):
-        return math.nan
     if all(math.isfinite(value) for value in values):
         return float(np.quantile(values, share))
     return float(np.quantile(values, share, method="higher"))
