@@ -249,9 +249,7 @@ def _around(
         pad, crop = zip(*map(_extended, windows), strict=True)
         return Translation(layer, cells, bare, pad, crop)
     bare = _spelled(layer, target, count_include_pad=target in ("torch", "jax"), **none)
-    pad = tuple(
-        (w.padding[0], w.padding[1] - w.slack(n)) for w, n in zip(windows, cells, strict=True)
-    )
+    pad = tuple((w.padding[0], _needed(w, n)) for w, n in zip(windows, cells, strict=True))
     counted = None
     if layer.operation == "avg_pool":
         full = [(w.kernel,) * w.output(n) for w, n in zip(windows, cells, strict=True)]
@@ -261,6 +259,12 @@ def _around(
                 for c, p in zip(_counted(layer, cells), pad, strict=True)
             )
     return Translation(layer, cells, bare, pad, nothing, counted)
+
+
+def _needed(w: Window, n: int) -> int:
+    """The high padding without what no window reads."""
+    high = w.padding[1]
+    return high if high <= 0 else max(0, high - w.slack(n))
 
 
 def _extended(w: Window) -> tuple[tuple[int, int], tuple[int, int]]:
