@@ -7,6 +7,7 @@ only parsed. A layer class that is not in the tables below becomes an unknown no
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -233,18 +234,19 @@ class _Reader:
                 _tensors((call["args"], call.get("kwargs", {})), found)
                 needs[name, index] = {(n, i) for n, i, _ in map(_history, found)} - values.keys()
         order: list[tuple[str, int]] = []
+        place = {call: i for i, call in enumerate(needs)}  # Keras lists layers as it runs them
         waiting: dict[tuple[str, int], list[tuple[str, int]]] = {}
         for call, before in needs.items():
             for other in before:
                 waiting.setdefault(other, []).append(call)
-        ready = [call for call, before in reversed(needs.items()) if not before]
+        ready = [(place[call], call) for call, before in needs.items() if not before]
         while ready:
-            done = ready.pop()
+            _, done = heappop(ready)
             order.append(done)
-            for call in reversed(waiting.get(done, ())):
+            for call in waiting.get(done, ()):
                 needs[call].discard(done)
                 if not needs[call]:
-                    ready.append(call)
+                    heappush(ready, (place[call], call))
         if len(order) < len(needs):
             raise InputError(
                 "the layers of a model must not wait for one another in a circle",
