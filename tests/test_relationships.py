@@ -6,14 +6,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from convscape.arithmetic import InputError, Window, resolve
+from convscape.arithmetic import InputError, Window, resolve, transposed_window
+from convscape.arithmetic.explain import Explanation, explain
 from convscape.arithmetic.operations import OPERATIONS
-from convscape.arithmetic.relationships import (
-    RELATIONSHIPS,
-    Explanation,
-    explain,
-    transposed_window,
-)
+from convscape.arithmetic.relationships import RELATIONSHIPS
 from tests.strategies import sizes, small, windows
 
 laws = settings(deadline=None, max_examples=400, derandomize=True)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convscape.arithmetic import InputError, Window, ceiled
+from convscape.arithmetic import InputError, Window, ceiled, transposed_window
+from convscape.arithmetic.chain import solve_chain
 from convscape.arithmetic.operations import OPERATIONS, Operation
-from convscape.arithmetic.relationships import transposed_window
-from convscape.arithmetic.solve import Constraints, Solution, solve, solve_chain
+from convscape.arithmetic.solve import Constraints, Solution, solve
 
 Setting = tuple[int, int, int, tuple[int, int], int]
 

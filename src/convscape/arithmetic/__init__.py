@@ -3,6 +3,15 @@
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.padding import PADDING_NAMES, Padding, ceiled, resolve
-from convscape.arithmetic.window import Window
+from convscape.arithmetic.window import Window, transposed_window
 
-__all__ = ["PADDING_NAMES", "Geometry", "InputError", "Padding", "Window", "ceiled", "resolve"]
+__all__ = [
+    "PADDING_NAMES",
+    "Geometry",
+    "InputError",
+    "Padding",
+    "Window",
+    "ceiled",
+    "resolve",
+    "transposed_window",
+]

@@ -1,22 +1,18 @@
-"""The inverse problem: which windows take i cells to o, for one layer and for a chain of layers.
+"""The inverse problem: which windows take i cells to o. `chain` solves it for several layers.
 
 For given kernel, stride and dilation the paddings are known at once:
 floor((i + P - extent) / s) + 1 = o holds exactly for the `stride` totals P from
 (o - 1) s + extent - i upwards (for a transposed convolution, for exactly one). So the search runs
-over kernels, strides and dilations only. A chain is searched best first with an exact bound on
-what is left, so solutions come smallest first without enumerating the others.
+over kernels, strides and dilations only.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from itertools import count, islice
 
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.operations import Operation, operation
 from convscape.arithmetic.padding import ceiled
-from convscape.arithmetic.relationships import transposed_window
-from convscape.arithmetic.window import Window
+from convscape.arithmetic.window import Window, transposed_window
 
 Choices = int | Sequence[int] | None
 Cost = tuple[int, ...]
@@ -148,7 +144,7 @@ def solve(
             f"{inputs} and {outputs}",
             "give one size an axis on both sides",
         )
-    _positive(*inputs, *outputs)
+    positive(*inputs, *outputs)
     allowed = constraints or Constraints()
     found = [
         made
@@ -159,58 +155,8 @@ def solve(
     return sorted(found)
 
 
-def solve_chain(
-    i: int,
-    o: int,
-    layers: int,
-    constraints: Constraints | Sequence[Constraints] | None = None,
-    *,
-    identical: bool = False,
-    limit: int = 20,
-) -> list[list[Solution]]:
-    """Chains of layers that take i cells to o, smallest first.
-
-    Args:
-        i: Input cells.
-        o: Output cells.
-        layers: Number of layers, at least 1.
-        constraints: For every layer, or one for each.
-        identical: All layers are the same.
-        limit: Return at most so many.
-
-    Returns:
-        Chains in order of the sum of their layers' costs, one list of `layers` windows each.
-
-    Raises:
-        InputError: Sizes or counts below 1, a wrong number of constraints, or a search space
-            that is too large.
-
-    Example:
-        >>> halving = Constraints(kernel=3, stride=2, padding=1)
-        >>> [(s.kernel, s.stride) for s in solve_chain(224, 7, 5, halving)[0]]
-        [(3, 2), (3, 2), (3, 2), (3, 2), (3, 2)]
-    """
-    _positive(i, o, layers, limit)
-    if isinstance(constraints, Sequence):
-        each = list(constraints)
-    else:
-        each = [constraints or Constraints()] * layers
-    if len(each) != layers:
-        raise InputError(
-            "constraints are one for all layers, or one for each",
-            f"{len(each)} for {layers} layers",
-            f"give 1 or {layers}",
-        )
-    if identical:
-        same = _every(each[0])
-        chains = ([s] * layers for s in same if _through(each[0], s, i, layers) == o)
-        return list(islice(chains, limit))
-    options = {c: _every(c) for c in dict.fromkeys(each)}
-    sizes = _reachable(i, each, options)
-    return list(islice(_best_first(i, o, each, options, sizes), limit))
-
-
-def _positive(*numbers: int) -> None:
+def positive(*numbers: int) -> None:
+    """Refuse sizes and counts below 1."""
     if min(numbers) < 1:
         raise InputError("sizes and counts must be at least 1", f"{numbers}", "use 1 or more")
 
@@ -261,7 +207,7 @@ def _ends(
             yield Solution(cost, kernel, stride, dilation, (low, high), extra)
 
 
-def _every(allowed: Constraints) -> list[Solution]:
+def every(allowed: Constraints) -> list[Solution]:
     """Every window that is allowed, whatever it does, smallest first."""
     found: list[Solution] = []
     for shape in allowed.shapes():
@@ -278,77 +224,3 @@ def _every(allowed: Constraints) -> list[Solution]:
                 "fix the kernel or the stride",
             )
     return sorted(found)
-
-
-def _through(allowed: Constraints, made: Solution, n: int, layers: int) -> int:
-    for _ in range(layers):
-        n = allowed.output(made, n)
-    return n
-
-
-Options = dict[Constraints, list[Solution]]
-Steps = list[dict[int, dict[int, list[Solution]]]]
-
-
-def _reachable(i: int, each: list[Constraints], options: Options) -> Steps:
-    """For each layer: which size leads to which, by which windows (smallest first)."""
-    steps: Steps = []
-    sizes, work = {i}, 0
-    for allowed in each:
-        work += len(sizes) * len(options[allowed])
-        if work > 2_000_000:
-            raise InputError(
-                "a chain is searched among at most two million layers",
-                f"{len(sizes)} sizes x {len(options[allowed])} windows at one layer",
-                "fix the kernel, the stride or the padding, or lower largest",
-            )
-        step: dict[int, dict[int, list[Solution]]] = {}
-        for n in sorted(sizes):
-            targets: dict[int, list[Solution]] = {}
-            for made in options[allowed]:
-                if m := allowed.output(made, n):
-                    targets.setdefault(m, []).append(made)
-            step[n] = targets
-        steps.append(step)
-        sizes = {m for targets in step.values() for m in targets}
-    return steps
-
-
-def _best_first(
-    i: int, o: int, each: list[Constraints], options: Options, steps: Steps
-) -> Iterator[list[Solution]]:
-    """Chains from i to o in order of cost, by A* with the exact cost of what is left."""
-    left: list[dict[int, Cost]] = [{o: ()}]
-    for step in reversed(steps):
-        best: dict[int, Cost] = {}
-        for n, targets in step.items():
-            ways = [
-                _plus(found[0].cost, left[0][m]) for m, found in targets.items() if m in left[0]
-            ]
-            if ways:
-                best[n] = min(ways)
-        left.insert(0, best)
-    if i not in left[0]:
-        return
-    ticket = count()  # breaks ties without comparing chains
-    heap: list[tuple[Cost, int, Cost, int, list[Solution]]] = []
-    heappush(heap, (left[0][i], next(ticket), (), i, []))
-    while heap:
-        _, _, spent, n, chain = heappop(heap)
-        if len(chain) == len(each):
-            yield chain
-            continue
-        after = left[len(chain) + 1]
-        for m, found in steps[len(chain)][n].items():
-            if m in after:
-                for made in found:
-                    total = _plus(spent, made.cost)
-                    bound = _plus(total, after[m])
-                    heappush(heap, (bound, next(ticket), total, m, [*chain, made]))
-
-
-def _plus(a: Cost, b: Cost) -> Cost:
-    """Sum cell by cell; lexicographic order survives it."""
-    if not a or not b:
-        return a or b
-    return tuple(x + y for x, y in zip(a, b, strict=True))

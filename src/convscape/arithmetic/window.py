@@ -246,6 +246,35 @@ class Window:
         return m
 
 
+def transposed_window(
+    kernel: int,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: tuple[int, int] = (0, 0),
+    extra: int = 0,
+) -> Window:
+    """The window of a transposed convolution from the numbers of the convolution it transposes.
+
+    Args:
+        kernel: Kernel cells.
+        stride: Stride of that convolution: the distance of the input cells after spreading.
+        dilation: Distance between kernel cells.
+        padding: Padding of that convolution; it crops the transposed output at (low, high).
+        extra: Cells added at the high end (output_padding).
+
+    Returns:
+        The window whose `output(n)` is (n - 1) stride + extent - low - high + extra.
+
+    Source: arXiv 1603.07285, section 4, relationships 8 to 14.
+
+    Example:
+        >>> transposed_window(3, stride=2, padding=(1, 1), extra=1).output(4)
+        8
+    """
+    edge = Window(kernel, dilation=dilation).extent - 1
+    return Window(kernel, 1, dilation, stride, (edge - padding[0], edge - padding[1] + extra))
+
+
 def _integer(name: str, value: object) -> int:
     try:
         return int(index(value))  # type: ignore[arg-type]

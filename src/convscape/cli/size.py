@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from convscape.arithmetic.dialects import Layer
-from convscape.arithmetic.relationships import explain
+from convscape.arithmetic.explain import explain
 from convscape.cli import layer_options, parsing
 
 DESCRIPTION = "The size of one layer's output, the relationship that gives it, and the border."

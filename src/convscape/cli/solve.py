@@ -4,9 +4,10 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
+from convscape.arithmetic.chain import solve_chain
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.operations import operation
-from convscape.arithmetic.solve import Constraints, Solution, solve_chain
+from convscape.arithmetic.solve import Constraints, Solution
 from convscape.arithmetic.solve import solve as solve_layer
 from convscape.cli import layer_options, parsing
 

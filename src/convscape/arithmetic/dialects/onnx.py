@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from convscape.arithmetic.dialects.axis import Axis, pair, unknown_name
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.padding import Padding, ceiled, resolve
-from convscape.arithmetic.relationships import transposed_window
-from convscape.arithmetic.window import Window
+from convscape.arithmetic.window import Window, transposed_window
 
 NAMES = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 

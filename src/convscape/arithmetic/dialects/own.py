@@ -7,8 +7,7 @@ convolution that it transposes, and with output_padding at the high end.
 from convscape.arithmetic.dialects.axis import Axis, pair
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.padding import ceiled, resolve
-from convscape.arithmetic.relationships import transposed_window
-from convscape.arithmetic.window import Window
+from convscape.arithmetic.window import Window, transposed_window
 
 
 def window(axis: Axis) -> Window:

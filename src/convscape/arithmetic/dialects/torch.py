@@ -12,8 +12,7 @@ Source: the notes of `torch.nn.Conv2d`, `MaxPool2d`, `AvgPool2d` and `ConvTransp
 from convscape.arithmetic.dialects.axis import Axis, pair, unknown_name
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.padding import ceiled, resolve
-from convscape.arithmetic.relationships import transposed_window
-from convscape.arithmetic.window import Window
+from convscape.arithmetic.window import Window, transposed_window
 
 NAMES = ("valid", "same")
 
