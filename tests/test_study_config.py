@@ -67,7 +67,10 @@ def test_the_command_line_refuses_in_one_line_and_leaves_nothing(
     options: list[str], tmp_path: Path
 ) -> None:
     # The heavy libraries are hidden: a refusal must not need them.
-    hide = "import sys; sys.modules.update(dict.fromkeys(('torch', 'keras', 'numba')))"
+    hide = (
+        "import sys; from convscape.study import engine; engine.NEEDS = (); "
+        "sys.modules.update(dict.fromkeys(('torch', 'keras', 'numba')))"
+    )
     program = f"{hide}; sys.argv[0] = 'convscape'; from convscape.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "study", *options],

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from convscape.arithmetic.errors import InputError
-from convscape.study import pool, store
+from convscape.study import engine, pool, store
 from convscape.study.config import Config, Run
-from convscape.study.engine import study
 from convscape.study.progress import Lines
 from convscape.study.store import Store
 from tests.study_support import record
@@ -146,8 +145,14 @@ def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_a_study_refuses_before_any_work(wrong: dict[str, Any], tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"config": CONFIG, "out": tmp_path / "out", "workers": 1, **wrong}
     with pytest.raises(InputError):
-        study(listener=Lines(sys.stderr), **arguments)
+        engine.study(listener=Lines(sys.stderr), **arguments)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "NEEDS", ("json", "no_such_library"))
+    with pytest.raises(InputError, match=r"no_such_library not installed.*convscape\[study\]"):
+        engine.study(CONFIG, tmp_path / "out", Lines(sys.stderr))
 
 
 def double(task: int, shared: int, tell: pool.Tell) -> dict[str, Any]:
@@ -230,3 +235,14 @@ def _until_gone(pid: int) -> None:
         if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
             raise ProcessLookupError  # dead, and not yet collected by init
         time.sleep(0.01)
+
+
+def test_a_folder_that_fills_up_is_refused_before_any_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="No space left"), Store(tmp_path, CONFIG).open("data"):
+        pytest.fail("a study was begun")

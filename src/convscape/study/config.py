@@ -76,8 +76,8 @@ class Config:
     batch_size: int = 64
     evaluate_every: int = 10
     probe_every: int = 10
-    probe_early: int = 40
-    probe_factors: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0, 4.0)
+    probe_early: int = 30
+    probe_factors: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     blocks: tuple[tuple[int, int], ...] = ((16, 2), (32, 2), (64, 3))
     decay: float = 0.9
     image_size: int = 32

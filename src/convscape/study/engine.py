@@ -4,6 +4,7 @@ It knows runs, workers and files; what one run does is the experiment's affair.
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import time
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from convscape.arithmetic.errors import InputError
-from convscape.study import sources
 from convscape.study.config import Config, Run
 from convscape.study.progress import Listener
 from convscape.study.store import SCHEMA, Store, write
+
+NEEDS = ("numpy", "numba", "torch", "keras", "sklearn", "matplotlib", "jinja2", "PIL")
 
 
 def study(
@@ -53,6 +55,9 @@ def study(
         raise InputError(
             "workers must be at least 1", f"workers={workers}", "leave --workers out for all cores"
         )
+    _require_libraries()
+    from convscape.study import sources  # NumPy
+
     sources.locate(config.data)
     store = Store(out, config)
     from convscape.study.data import load  # NumPy and the sources' libraries
@@ -92,6 +97,17 @@ def study(
         write(out / "results.json", json.dumps(results, indent=1, allow_nan=False))
         write(out / "report.html", render(results))
     return results
+
+
+def _require_libraries() -> None:
+    """Refuse at once what would fail in the middle: a missing library."""
+    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            "a study needs the optional libraries of convscape[study]",
+            f"{', '.join(missing)} not installed",
+            "run pip install 'convscape[study]'",
+        )
 
 
 def available_cores() -> int:

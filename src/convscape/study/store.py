@@ -113,26 +113,31 @@ class Store:
                 is in use.
         """
         self._data = data
-        try:
-            (self.folder / "runs").mkdir(parents=True, exist_ok=True)
-            with _locked(self.folder):
-                held = _read(self.folder / MANIFEST)
-                if held is None:
-                    manifest = {"schema": SCHEMA, "config": self._config.as_dict(), "data": data}
-                    write(self.folder / MANIFEST, json.dumps(manifest, indent=1))
-                elif held["data"] != data:
-                    raise InputError(
-                        "the output folder holds a study of other data",
-                        f"--out {self.folder}, and data that have changed since",
-                        "name another folder with --out",
-                    )
+        with contextlib.ExitStack() as held:
+            try:
+                (self.folder / "runs").mkdir(parents=True, exist_ok=True)
+                held.enter_context(_locked(self.folder))
+                self._claim()
                 for leftover in self.folder.rglob("*.partial"):
                     leftover.unlink()
-                yield
-        except PermissionError as error:
+            except OSError as error:
+                raise InputError(
+                    "the output folder must be writable", str(error), "name another with --out"
+                ) from error
+            yield
+
+    def _claim(self) -> None:
+        """Write down whose folder this is, or check it."""
+        manifest = _read(self.folder / MANIFEST)
+        if manifest is None:
+            facts = {"schema": SCHEMA, "config": self._config.as_dict(), "data": self._data}
+            write(self.folder / MANIFEST, json.dumps(facts, indent=1))
+        elif manifest["data"] != self._data:
             raise InputError(
-                "the output folder must be writable", str(error), "name another with --out"
-            ) from error
+                "the output folder holds a study of other data",
+                f"--out {self.folder}, and data that have changed since",
+                "name another folder with --out",
+            )
 
     def identity(self, run: Run) -> str:
         """SHA-256 of the configuration, data, code version and seed of a run."""

@@ -17,7 +17,7 @@ Record = dict[str, Any]
 Spread = dict[str, float | None]
 
 PROBES = ("loss_range", "predictiveness", "beta", "relative_change")
-# The loss halves from one bin to the next when probes are compared at equal loss.
+# A level of loss, which is a factor of two, is compared when each arm has so many probes in it.
 LEAST_PER_BIN = 3
 # An arm copes with a learning rate at which it comes within so much of the best accuracy seen.
 NEAR_BEST = 0.02
@@ -32,8 +32,9 @@ def summarise(config: Config, data: dict[str, Any], records: Sequence[Record]) -
         records: One for each run, in any order.
 
     Returns:
-        `pairing`, `best_rate`, `rates` (one entry for each learning rate), `robustness` and
-        `claims`; docs/study.md tells what each holds. A number that is infinite is None.
+        `pairing`, `best_rate`, `rates` (one entry for each learning rate), `fastest`,
+        `robustness` and `claims`; docs/study.md tells what each holds. A number that is infinite
+        is None.
     """
     from convscape.study.claims import claims
 
@@ -46,13 +47,11 @@ def summarise(config: Config, data: dict[str, Any], records: Sequence[Record]) -
         for rate in config.learning_rates
     }
     # By mean and not by median: a rate at which one seed of three fails is no best rate.
-    best_rate = {
-        arm: max(
-            config.learning_rates,
-            key=lambda rate, arm=arm: _mean([best(r) for r in arms[arm, rate]]),  # type: ignore[misc]
-        )
-        for arm in ARMS
-    }
+    means = {key: _mean([best(record) for record in records]) for key, records in arms.items()}
+    best_rate = {}
+    for arm in ARMS:
+        ranked = {rate: means[arm, rate] for rate in config.learning_rates}
+        best_rate[arm] = max(ranked, key=ranked.__getitem__)
     rates = [
         _at_rate(config, rate, arms["plain", rate], arms["batchnorm", rate], chance)
         for rate in config.learning_rates
