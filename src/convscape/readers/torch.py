@@ -36,7 +36,7 @@ def read_model(
         input_shape: One shape an input, without the batch axis.
         batch: Samples in a batch.
         method: fx, export or hooks; by default the first that understands every operation, or
-            the one that understands most.
+            the one that leaves fewest shapes unknown.
 
     Raises:
         InputError: No input shape, or none of the methods can follow the module.
@@ -59,7 +59,7 @@ def read_model(
         except Exception as error:  # whatever the module's own code raises
             failures.append(f"{name}: {type(error).__name__}: {_line(error)}")
             continue
-        if best is None or network.totals.unknown < best.totals.unknown:
+        if best is None or _gaps(network) < _gaps(best):
             best = network
         if best.totals.unknown == 0 or name == "export":
             break  # hooks see less than export, never more
@@ -71,6 +71,11 @@ def read_model(
             "check the input shape, or trace its submodules",
         )
     return best
+
+
+def _gaps(network: Network) -> tuple[int, int]:
+    """How many shapes are not known, and how many operations not understood."""
+    return sum(n.shape is None for n in network.nodes), network.totals.unknown
 
 
 @contextmanager
@@ -235,7 +240,9 @@ def _ruled(
     def make() -> Node:
         result = rule(call, *args, **kwargs)
         made.append(result)
-        return result if isinstance(result, Node) else inputs[0]
+        nodes: list[Node] = []
+        _nodes(result, nodes)
+        return nodes[0] if nodes else inputs[0]
 
     try:
         node = builder.attempt(name, word, inputs, make, weights)
@@ -319,6 +326,9 @@ def _operator(
         return None
     value = node.meta.get("val")
     stated = tuple(map(int, value.shape)) if isinstance(value, torch.Tensor) else None
+    if target is operator.getitem and args[0].problem:
+        why = f"a result of {args[0].name}, which is not understood; its shape is torch.export's"
+        return builder.unknown(name, word, inputs, why, shape=stated)
     inplace = word.endswith("_")
     return _ruled(builder, name, word.rstrip("_"), ATEN, inplace, inputs, args, kwargs, stated)
 

@@ -260,6 +260,11 @@ def dropout(
     return c.builder.pointwise(c.name, "dropout", [c.node(input)], view=True, settings=settings)
 
 
+def prelu(c: Call, input: Any, weight: Any) -> Node:
+    """F.prelu: a slope for all, or for each channel."""
+    return c.builder.pointwise(c.name, "prelu", [c.node(input)], weights=_weights(weight))
+
+
 def to(c: Call, input: Any, *args: Any, **kwargs: Any) -> Node:
     """Tensor.to, type, float, half, ...: another type of number."""
     dtype = next(
@@ -591,6 +596,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     **_ranked("adaptive_avg_pool", lambda rank: _adaptive("avg_pool", rank)),
     **_ranked("adaptive_max_pool", lambda rank: _adaptive("max_pool", rank)),
     "pad": pad,
+    "prelu": prelu,
     **_same("interpolate upsample", interpolate),
     "upsample_nearest1d": _upsample("nearest"),
     "upsample_nearest2d": _upsample("nearest"),
@@ -643,7 +649,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
         op: _cellwise(op)
         for op in (
             "relu", "relu6", "gelu", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "elu",
-            "selu", "leaky_relu", "softplus", "mish", "prelu", "add", "sub", "mul", "exp", "sqrt",
+            "selu", "leaky_relu", "softplus", "mish", "add", "sub", "mul", "exp", "sqrt",
             "rsqrt", "abs", "log", "celu", "logsigmoid", "hardtanh", "erf", "sin", "cos", "floor",
             "where", "reciprocal", "round", "softsign", "threshold", "rsub", "fmod",
         )
@@ -661,9 +667,21 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 }  # fmt: skip
 """A rule for each function and method, by the name it is called by."""
 
+
+def _with_indices(rule: Callable[..., Node]) -> Callable[..., Any]:
+    """An operator that gives a tensor and the places it comes from, which are not followed."""
+
+    def both(c: Call, *args: Any, **kwargs: Any) -> tuple[Node, None]:
+        return rule(c, *args, **kwargs), None
+
+    return both
+
+
 ATEN: Mapping[str, Callable[..., Any]] = {
     **FUNCTIONS,
+    **_ranked("adaptive_max_pool", lambda r: _with_indices(_adaptive("max_pool", r))),
+    **{f"max_pool{r}d_with_indices": _with_indices(_pool("max_pool", r)) for r in (1, 2, 3)},
     "batch_norm": batch_norm,
     "instance_norm": instance_norm,
 }
-"""The same for ATen operators, some of which order their arguments otherwise."""
+"""The same for ATen operators, some of which order arguments or results otherwise."""
