@@ -19,7 +19,7 @@ PLAN = [
     ("torch", 4000, True),
     ("onnx", 4000, True),
     ("keras", 2500, False),
-    ("keras", 600, True),
+    ("keras", 2500, True),
     ("jax", 2500, False),
     ("jax", 250, True),
 ]

@@ -5,6 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from convscape.arithmetic import PADDING_NAMES, InputError, Window, ceiled, resolve
+from convscape.arithmetic.dialects import window
 from tests.strategies import sizes, small, windows
 
 laws = settings(deadline=None, max_examples=300, derandomize=True)
@@ -52,6 +53,14 @@ def test_names_ignore_case_and_unknown_names_list_the_known() -> None:
     assert resolve("SAME", 5, 3) == resolve("same", 5, 3)
     with pytest.raises(InputError, match=", ".join(PADDING_NAMES)):
         resolve("sane", 5, 3)
+
+
+@pytest.mark.parametrize("n", [None, 5.0, "5"])
+def test_same_without_an_input_size_is_ambiguous(n: object) -> None:
+    with pytest.raises(InputError, match="same padding and ceil_mode depend on it"):
+        resolve("same", n, 3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="same padding and ceil_mode depend on it"):
+        window("keras", "conv", n, 3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("padding", [-1, (-1, 0), (0, -1)])

@@ -26,7 +26,7 @@ def run(dialect: str, count: int, *, values: bool, seed: int = 0) -> Tally:
     Where the framework contradicts its own documentation the setting is counted apart.
     """
     random, tally = Random(seed), Tally()
-    backend = _backend() if dialect == "keras" else ""
+    backend = _backend() if dialect == "keras" and values else ""
     for _ in range(count):
         setting = draw(dialect, random)
         x, kernel = numbers(setting, random)

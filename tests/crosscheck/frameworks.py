@@ -45,7 +45,11 @@ def keras_layer(s: Setting) -> Any:
     if s.op in ("max_pool", "avg_pool"):
         pool = keras.layers.MaxPooling1D if s.op == "max_pool" else keras.layers.AveragePooling1D
         return pool(s.kernel, s.stride, s.padding)
-    options: dict[str, Any] = {"strides": s.stride, "padding": s.padding, "dilation_rate": s.dilation}
+    options: dict[str, Any] = {
+        "strides": s.stride,
+        "padding": s.padding,
+        "dilation_rate": s.dilation,
+    }
     if s.op == "conv":
         return keras.layers.Conv1D(1, s.kernel, use_bias=False, dtype="float32", **options)
     options["output_padding"] = s.output_padding

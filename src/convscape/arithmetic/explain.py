@@ -206,7 +206,11 @@ def _border_notes(e: Explanation) -> list[str]:
     if b.skipped:
         why = "the stride exceeds the kernel" if w.stride > w.extent else "stride and dilation"
         notes.append(f"no window reads {_cells(b.skipped, 'input cell')} in between ({why})")
-    for side, read, unread in zip(("low", "high"), b.padding_read, b.padding_unread, strict=True):
+    overhang = w.padding[1] - e.padding[1]
+    if overhang:
+        notes.append(f"ceil_mode: the last window overhangs the end by {_cells(overhang, 'cell')}")
+    ends = (b.padding_read[0], max(0, b.padding_read[1] - overhang))
+    for side, read, unread in zip(("low", "high"), ends, b.padding_unread, strict=True):
         if read and unread:
             notes.append(f"{side} end: {_cells(read, 'padding cell')} read, {unread} never read")
         elif read or unread:

@@ -13,6 +13,8 @@
 are often used for one another; with a stride, or an even kernel, they differ.
 """
 
+from operator import index
+
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.window import Window
 
@@ -51,6 +53,7 @@ def resolve(padding: Padding, n: int, kernel: int, stride: int = 1, dilation: in
             case "valid":
                 pair = (0, 0)
             case "same" | "same_lower" as name:
+                n = known_size(n)
                 total = max((-(-n // stride) - 1) * stride + extent - n, 0)
                 small, large = total // 2, total - total // 2
                 pair = (small, large) if name == "same" else (large, small)
@@ -113,3 +116,23 @@ def ceiled(window: Window, n: int) -> Window:
     return Window(
         window.kernel, window.stride, window.dilation, window.input_dilation, (low, high + missing)
     )
+
+
+def known_size(n: object) -> int:
+    """An input size as an integer.
+
+    Raises:
+        InputError: It is None, or no integer: then `same` and `ceil_mode` are ambiguous.
+
+    Example:
+        >>> known_size(224)
+        224
+    """
+    try:
+        return int(index(n))  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(
+            "the input size must be a known integer: same padding and ceil_mode depend on it",
+            f"n={n!r}",
+            "give the number of input cells",
+        ) from None

@@ -49,7 +49,8 @@ class Relationship:
             lambda match: f"({v})" if (v := symbols[match[0]]) < 0 else str(v),
             self.formula,
         )
-        return f"o = {numbers} = {self.value(symbols)}"
+        value = str(self.value(symbols))
+        return f"o = {numbers}" + (f" = {value}" if value != numbers else "")
 
 
 _TABLE = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.operations import Operation
-from convscape.arithmetic.padding import Padding
+from convscape.arithmetic.padding import Padding, known_size
 from convscape.arithmetic.window import Window
 
 
@@ -40,6 +40,7 @@ class Axis:
 
     def __post_init__(self) -> None:
         Window(self.kernel, self.stride, self.dilation)
+        object.__setattr__(self, "n", known_size(self.n))
         if self.n < 1:
             raise InputError("the input must not be empty", f"n={self.n}", "give n of at least 1")
         if self.ceil_mode and not self.pooling:
