@@ -1,7 +1,8 @@
 """The large run: `python -m tests.crosscheck --count 20000`, for each dialect.
 
-Sizes and refusals of every setting are compared, and values of as many as `--values` says (for
-JAX every setting is a compilation). For Keras on JAX set KERAS_BACKEND=jax.
+Values and refusals of every setting are compared. On JAX every setting is a compilation, so there
+`--values` says how many; of the others sizes, refusals and the windows in the traced program are.
+For Keras on JAX set KERAS_BACKEND=jax.
 """
 
 import argparse
@@ -29,13 +30,15 @@ def main() -> int:
         plans = [(options.count, True)]
         if dialect == "keras":
             plans.insert(0, (options.count, False))
-        if dialect == "jax" or os.environ["KERAS_BACKEND"] == "jax":
+        if dialect == "jax" or (dialect == "keras" and os.environ["KERAS_BACKEND"] == "jax"):
             plans = [(options.count, False), (options.values, True)]
         for count, values in plans:
             start = time.perf_counter()
             tally = run(dialect, count, values=values, seed=options.seed)
             seconds = time.perf_counter() - start
-            print(f"{dialect} {'values' if values else 'sizes'}: {count} settings, {seconds:.0f} s")
+            print(
+                f"{dialect} {'values' if values else 'shapes'}: {count} settings, {seconds:.0f} s"
+            )
             for what, times in tally.counts.most_common():
                 print(f"  {times:7,} {what}")
             for what, times in tally.contradictions.most_common():

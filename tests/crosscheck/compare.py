@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from convscape.arithmetic import Window
 from tests.crosscheck import frameworks
-from tests.crosscheck.settings import Setting, contradiction, draw, numbers, ours
+from tests.crosscheck.settings import Setting, contradiction, draw, numbers, our_window, ours
 
 
 @dataclass
@@ -21,43 +22,66 @@ class Tally:
 
 
 def run(dialect: str, count: int, *, values: bool, seed: int = 0) -> Tally:
-    """Draw `count` settings and compare sizes, or values too, refusals included.
+    """Draw `count` settings and compare values, or sizes and windows, refusals included.
 
     Where the framework contradicts its own documentation the setting is counted apart.
     """
     random, tally = Random(seed), Tally()
-    backend = _backend() if dialect == "keras" and values else ""
+    backend = _backend() if dialect == "keras" else ""
     for _ in range(count):
         setting = draw(dialect, random)
         x, kernel = numbers(setting, random)
-        if reason := contradiction(setting, backend):
+        if reason := contradiction(setting, backend if values else ""):
             tally.counts["contradiction"] += 1
             tally.contradictions[reason] += 1
             continue
-        mine = ours(setting, x, kernel)
-        theirs, complaint = _theirs(setting, x, kernel, values=values)
+        if values:
+            mine: Any = ours(setting, x, kernel)
+            theirs, complaint = _values(setting, x, kernel)
+            agreed = "same values"
+        else:
+            mine = our_window(setting)
+            theirs, complaint = _shape(setting, x, kernel, backend)
+            agreed = "same size" if isinstance(theirs, int) else "same window"
         if mine is None or theirs is None:
             verdict = "refused by both" if mine is theirs is None else ""
-        elif values:
-            verdict = "same values" if _alike(mine, theirs) else ""
         else:
-            verdict = "same size" if len(mine) == theirs else ""
+            alike = _alike(mine, theirs) if values else _alike_windows(mine, theirs, setting.n)
+            verdict = agreed if alike else ""
         tally.counts[verdict or "wrong"] += 1
         if not verdict:
-            tally.wrong.append(f"{setting}\n  ours   {mine}\n  theirs {theirs} {complaint}")
+            tally.wrong.append(f"{setting}\n  ours   {mine}\n  theirs {theirs} {complaint}\n")
     return tally
 
 
-def _theirs(s: Setting, x: list[int], kernel: list[int], *, values: bool) -> tuple[Any, str]:
+def _values(s: Setting, x: list[int], kernel: list[int]) -> tuple[Any, str]:
     """The framework's answer; None, with its complaint, when it refuses or gives nothing."""
     try:
-        if values:
-            result = frameworks.RUN[s.dialect](s, x, kernel)
-            return (result, "") if result.size else (None, "an empty output")
-        size = frameworks.SIZE[s.dialect](s, x, kernel)
-        return (size, "") if size > 0 else (None, "an empty output")
+        result = frameworks.RUN[s.dialect](s, x, kernel)
     except Exception as error:  # each framework has its own kinds
         return None, str(error)
+    return (result, "") if result.size else (None, "an empty output")
+
+
+def _shape(s: Setting, x: list[int], kernel: list[int], backend: str) -> tuple[Any, str]:
+    """The framework's size or window; None, with its complaint, as above."""
+    how = "keras on jax" if (s.dialect, backend) == ("keras", "jax") else s.dialect
+    try:
+        shape = frameworks.SHAPE[how](s, x, kernel)
+    except Exception as error:
+        return None, str(error)
+    size = shape if isinstance(shape, int) else shape.output(s.n)
+    return (shape, "") if size > 0 else (None, "an empty output")
+
+
+def _alike_windows(mine: Window, theirs: Window | int, n: int) -> bool:
+    """The same cells at every output; where only a size is known, the same size."""
+    if isinstance(theirs, int):
+        return mine.output(n) == theirs
+    size = mine.output(n)
+    return size == theirs.output(n) and all(
+        mine.taps(o, n) == theirs.taps(o, n) for o in range(size)
+    )
 
 
 def _alike(mine: list[float], theirs: Any) -> bool:

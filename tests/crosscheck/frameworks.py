@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from convscape.arithmetic import Window
 from tests.crosscheck.settings import Setting
 
 Array = npt.NDArray[Any]
@@ -152,13 +153,52 @@ def jax_call(s: Setting) -> Callable[[Any, Any], Any]:
     return lambda x, w: reduce(x, 0.0, lax.add) / reduce(jax.numpy.ones_like(x), 0.0, lax.add)
 
 
-def jax_size(s: Setting, x: list[int], kernel: list[int]) -> int:
-    """Its output size by abstract evaluation: nothing is compiled."""
+def jax_windows(function: Callable[..., Any], *shapes: tuple[int, ...]) -> list[Window]:
+    """The windows in a traced program, one axis in the middle, before anything is compiled."""
     import jax
 
-    data = jax.ShapeDtypeStruct((1, s.n, 1), np.float32)
-    weight = jax.ShapeDtypeStruct((s.kernel, 1, 1), np.float32)
-    return int(jax.eval_shape(jax_call(s), data, weight).shape[1])
+    found: list[Window] = []
+
+    def walk(program: Any) -> None:
+        for step in program.eqns:
+            p = step.params
+            if step.primitive.name == "conv_general_dilated":
+                kernel = step.invars[1].aval.shape[p["dimension_numbers"].rhs_spec[2]]
+                found.append(
+                    Window(
+                        kernel, p["window_strides"][0], p["rhs_dilation"][0],
+                        p["lhs_dilation"][0], p["padding"][0],
+                    )
+                )  # fmt: skip
+            elif step.primitive.name.startswith("reduce_window"):
+                found.append(
+                    Window(
+                        p["window_dimensions"][1], p["window_strides"][1],
+                        p["window_dilation"][1], p["base_dilation"][1], p["padding"][1],
+                    )
+                )  # fmt: skip
+            for inner in p.values():
+                if hasattr(inner, "jaxpr"):
+                    walk(inner.jaxpr)
+
+    data = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
+    walk(jax.make_jaxpr(function)(*data).jaxpr)
+    return found
+
+
+def jax_window(s: Setting, x: list[int], kernel: list[int]) -> Window:
+    """The window that JAX makes of it, by tracing: nothing is compiled."""
+    return jax_windows(jax_call(s), (1, s.n, 1), (s.kernel, 1, 1))[0]
+
+
+def keras_on_jax(s: Setting, x: list[int], kernel: list[int]) -> Window | int:
+    """The window that Keras has JAX make; the size for causal, which pads beforehand."""
+    size = keras_size(s, x, kernel)
+    if s.padding == "causal":
+        return size
+    layer = keras_layer(s)
+    layer.build((1, s.n, 1))
+    return jax_windows(layer.call, (1, s.n, 1))[0]
 
 
 def jax(s: Setting, x: list[int], kernel: list[int]) -> Array:
@@ -168,7 +208,8 @@ def jax(s: Setting, x: list[int], kernel: list[int]) -> Array:
 
 
 RUN: dict[str, Runner] = {"torch": torch, "keras": keras, "onnx": onnx, "jax": jax}
-SIZE: dict[str, Callable[[Setting, list[int], list[int]], int]] = {
+SHAPE: dict[str, Callable[[Setting, list[int], list[int]], int | Window]] = {
     "keras": keras_size,
-    "jax": jax_size,
+    "keras on jax": keras_on_jax,
+    "jax": jax_window,
 }

@@ -96,6 +96,14 @@ def ours(setting: Setting, x: list[int], kernel: list[int]) -> list[float] | Non
     return [_cell(setting, window, configured, o, x, kernel) for o in cells]
 
 
+def our_window(setting: Setting) -> Window | None:
+    """The window itself; None where we refuse the setting."""
+    try:
+        return setting.layer().windows((setting.n,))[0]
+    except InputError:
+        return None
+
+
 def _cell(
     setting: Setting, window: Window, configured: Window, o: int, x: list[int], kernel: list[int]
 ) -> float:
