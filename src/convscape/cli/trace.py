@@ -37,8 +37,8 @@ def trace(
 ) -> None:
     """Output shapes, parameters, MACs, receptive fields and memory of a network.
 
-    Nothing is run and no weight is needed: the shapes are convscape's own arithmetic. MACs are
-    multiply-accumulates (a FLOP count is twice that). Field: input cells from the first to the
+    No number is computed and no weight is needed: the shapes are convscape's own arithmetic.
+    MACs are multiply-accumulates (a FLOP count is twice that). Field: input cells from the first to the
     last that a cell reads, "all" where some path reads every cell (global pooling, attention).
     Jump: input cells between neighbouring cells.
 
