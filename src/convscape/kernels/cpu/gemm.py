@@ -28,46 +28,15 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.window import Window
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, empty, flat, is_channels_last, padded
-from convscape.kernels.cpu.simd import ROWS, SIMD, register_tile
+from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
 
-_WIDEST = SIMD.vectors
 _DEPTH = 192  # products of one piece of a sum: its weights (48 KiB at the widest) stay close
 _PIXELS = 32 * ROWS  # pixels of one chunk: its tiles stay in L2 while the pieces pass by
 _RUN = 512  # pixels of one block of the weight gradient: its x and dy stay in L2
 
-_tile_wide = register_tile(_WIDEST)
-_tile_two = register_tile(2)
-_tile_one = register_tile(1)
-
-
 # --- the kernels -------------------------------------------------------------------------------
-
-
-@kernel
-def _multiply_add(
-    vectors, a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
-):
-    if vectors == _WIDEST:
-        _tile_wide(
-            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
-        )
-    elif vectors == 2:
-        _tile_two(
-            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
-        )
-    else:
-        _tile_one(
-            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
-        )
-
-
-@kernel
-def _block_vectors(left, lanes):
-    """Vectors of the next block of columns, when `left` columns are still to do."""
-    if left > (_WIDEST - 1) * lanes:
-        return _WIDEST
-    return 2 if left > lanes else 1
 
 
 @kernel
@@ -80,7 +49,7 @@ def _pack_part(part, parts, weight, strides, shape, lanes, packed):
     for g in range(groups):
         k0 = 0
         while k0 < k_size:
-            width = _block_vectors(k_size - k0, lanes) * lanes
+            width = block_vectors(k_size - k0, lanes) * lanes
             real = min(width, k_size - k0)
             for c in range(c_low, c_high):
                 for r in range(r_size):
@@ -116,7 +85,7 @@ def _correlate_part(
     last = min(pixels, tiles * (part + 1) // parts * ROWS)
     rows = np.empty(_PIXELS, np.int64)
     cells = np.empty(_PIXELS, np.int64)
-    tile = np.empty(_PIXELS * _WIDEST * lanes, x.dtype)
+    tile = np.empty(_PIXELS * WIDEST * lanes, x.dtype)
     # Cells of a kernel row that are neighbours in memory, with their channels, are one run. A
     # small kernel is summed in one go; a large one in pieces whose weights stay in the L1 cache
     # while all tiles of the chunk pass by.
@@ -127,7 +96,7 @@ def _correlate_part(
     for g in range(groups):
         k0 = 0
         while k0 < k_size:
-            vectors = _block_vectors(k_size - k0, lanes)
+            vectors = block_vectors(k_size - k0, lanes)
             width = vectors * lanes
             real = min(width, k_size - k0)
             start_at = bias[g * k_size + k0 : g * k_size + k0 + real]
@@ -150,7 +119,7 @@ def _correlate_part(
                             shift = g * c_size + r * r_step + s * s_step + i
                             start_b = at + ((r * s_size + s) * c_size + i) * width
                             for p in range(0, padded_size, ROWS):
-                                _multiply_add(
+                                multiply_add(
                                     vectors, x, rows, p, shift, r_step, 1,
                                     packed, start_b, s_size * c_size * width, width,
                                     together, min(depth, run - i), tile, p * width,
@@ -190,17 +159,17 @@ def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, la
     tiles = (m_size + ROWS - 1) // ROWS
     low, high = tiles * part // parts, tiles * (part + 1) // parts
     lines = max(1, _RUN // w_size)
-    tile = np.empty((high - low) * ROWS * _WIDEST * lanes, x.dtype)
+    tile = np.empty((high - low) * ROWS * WIDEST * lanes, x.dtype)
     for g in range(groups):
         k0 = 0
         while k0 < k_size:
-            vectors = _block_vectors(k_size - k0, lanes)
+            vectors = block_vectors(k_size - k0, lanes)
             width = vectors * lanes
             tile[:] = 0
             for n in range(n_size):
                 for h in range(0, h_size, lines):
                     for t in range(low, high):
-                        _multiply_add(
+                        multiply_add(
                             vectors, x, rows, t * ROWS,
                             g * c_size + n * x_steps[0] + h * x_steps[1], x_steps[1], x_steps[2],
                             dy, g * k_size + k0 + n * dy_steps[0] + h * dy_steps[1],

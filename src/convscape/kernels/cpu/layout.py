@@ -120,3 +120,36 @@ def _pad_part(part, parts, x, strides, shape, out, grid, start, fill):
 def _pad_team(parts, x, strides, shape, out, grid, start, fill):
     for part in prange(parts):
         _pad_part(part, parts, x, strides, shape, out, grid, start, fill)
+
+
+def plain(y: Array, threads: int) -> Array:
+    """A contiguous (N, H, W, C) array as a contiguous (N, C, H, W) one."""
+    n, h, w, c = y.shape
+    out = np.empty((n, c, h, w), y.dtype)
+    if y.size:
+        launch(_plain_part, _plain_team, threads, y.reshape(-1), (n, h * w, c), out.reshape(-1))
+    return out
+
+
+@kernel
+def _plain_part(part, parts, y, shape, out):
+    n_size, pixels, channels = shape
+    blocks = (channels + 15) // 16
+    jobs = n_size * blocks
+    for job in range(jobs * part // parts, jobs * (part + 1) // parts):
+        n, block = divmod(job, blocks)
+        low, high = block * 16, min(block * 16 + 16, channels)
+        # 16 pixels of 16 channels at a time: one cache line each way.
+        for first in range(0, pixels, 16):
+            last = min(first + 16, pixels)
+            for c in range(low, high):
+                source = y[(n * pixels + first) * channels + c :]
+                line = out[(n * channels + c) * pixels + first : (n * channels + c) * pixels + last]
+                for p in range(len(line)):
+                    line[p] = source[p * channels]
+
+
+@team
+def _plain_team(parts, y, shape, out):
+    for part in prange(parts):
+        _plain_part(np.int64(part), parts, y, shape, out)

@@ -61,14 +61,14 @@ def detect() -> Simd:
 SIMD = detect()
 
 
-def register_tile(vectors: int) -> Callable[..., None]:
+def register_tile(vectors: int, fresh: bool = False) -> Callable[..., None]:
     """An intrinsic for a tile of `ROWS` rows and this many vectors.
 
     The intrinsic is `f(a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer,
     count, tile, t_start)`: one-dimensional contiguous arrays a, b and tile of one floating dtype;
     int64 `rows`, of which `ROWS` are read from `first` on; and integers. `outer` (the range of o)
     and `count` (of k) are at least 1. The tile's rows are contiguous, one after the other; it is
-    read, added to and written back.
+    read, added to and written back; a `fresh` one starts at zero and is only written.
     """
 
     @intrinsic
@@ -99,6 +99,7 @@ def register_tile(vectors: int) -> Callable[..., None]:
             _emit(
                 builder,
                 vectors,
+                fresh,
                 SIMD.lanes(a.dtype.bitwidth // 8),
                 ir.FloatType() if a.dtype == types.float32 else ir.DoubleType(),
                 (data(0), data(1), *args[2:6]),
@@ -116,6 +117,7 @@ def register_tile(vectors: int) -> Callable[..., None]:
 def _emit(
     builder: Any,
     vectors: int,
+    fresh: bool,
     lanes: int,
     scalar: Any,
     a_side: tuple[Any, ...],
@@ -166,7 +168,7 @@ def _emit(
         builder.gep(tile, [builder.add(t_start, constant(i * lanes))])
         for i in range(ROWS * vectors)
     ]
-    initial = [vector_at(cell) for cell in cells]
+    zeros = [ir.Constant(vector, [0.0] * lanes)] * len(cells)
 
     entry = builder.block
     over_o = builder.append_basic_block("over_o")
@@ -176,7 +178,7 @@ def _emit(
     builder.branch(over_o)
 
     builder.position_at_end(over_o)
-    o, a_row, b_row, *sums_o = phis([constant(0), constant(0), start, *initial], entry)
+    o, a_row, b_row, *sums_o = phis([constant(0), constant(0), start, *zeros], entry)
     builder.branch(over_k)
 
     builder.position_at_end(over_k)
@@ -201,7 +203,10 @@ def _emit(
 
     builder.position_at_end(done)
     for cell, product in zip(cells, products, strict=True):
-        builder.store(product, builder.bitcast(cell, vector.as_pointer()), align=itemsize)
+        # A sum starts at zero and is added to what was there: sums of sums lose fewer digits
+        # than one long one.
+        total = product if fresh else builder.fadd(vector_at(cell), product)
+        builder.store(total, builder.bitcast(cell, vector.as_pointer()), align=itemsize)
 
 
 def _fma(module: Any, vector: Any, suffix: str, lanes: int) -> Any:

@@ -1,0 +1,33 @@
+"""Tiles of an image in channels-last memory, its border included."""
+
+from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.winograd_points import input_tile
+
+
+@kernel
+def gather(x, strides, size, channels, top, left, at, edge, patch):
+    """The edge x edge tile whose corner is (top, left), into `patch`; outside there are zeros."""
+    patch[:] = 0
+    for i in range(max(0, -top), min(edge, size[0] - top)):
+        for j in range(max(0, -left), min(edge, size[1] - left)):
+            source = x[at + (top + i) * strides[1] + (left + j) * strides[2] :]
+            line = patch[(i * edge + j) * channels : (i * edge + j + 1) * channels]
+            for c in range(channels):
+                line[c] = source[c]
+
+
+@kernel
+def inside(top, left, size, edge):
+    """Whether the tile reads real cells only."""
+    return top >= 0 and left >= 0 and top + edge <= size[0] and left + edge <= size[1]
+
+
+@kernel
+def load_tile(x, strides, size, channels, top, left, at, within, patch, reads, out, to, writes):
+    """Transform the input tile whose corner is (top, left)."""
+    if inside(top, left, size, 6):
+        corner = at + top * strides[1] + left * strides[2]
+        input_tile(x, corner, within, out, to, writes, channels, x, 0)
+    else:
+        gather(x, strides, size, channels, top, left, at, 6, patch)
+        input_tile(patch, 0, reads, out, to, writes, channels, x, 0)

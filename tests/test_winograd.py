@@ -1,0 +1,79 @@
+"""Winograd's transforms proved on symbols, and their error measured."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+import torch
+
+from convscape import Geometry, InputError, ops
+from convscape.kernels import Problem, choose, load
+from convscape.kernels.cpu import winograd_points as points
+
+ROOT = sympy.sqrt(2)
+
+
+def exact(line: Any, *values: Any) -> list[Any]:
+    """A line transform with an exact root; the decimal constants become the fractions they are."""
+    return [sympy.nsimplify(sympy.expand(v), rational=False) for v in line(*values, root=ROOT)]
+
+
+def test_the_transforms_compute_a_correlation_exactly() -> None:
+    d, g = sympy.symbols("d:6"), sympy.symbols("g:3")
+    products = [
+        a * b
+        for a, b in zip(exact(points.input_line, *d), exact(points.kernel_line, *g), strict=True)
+    ]
+    for i, y in enumerate(exact(points.output_line, *products)):
+        assert sympy.expand(y - sum(d[i + r] * g[r] for r in range(3))) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "size", "adjoint", "results"),
+    [
+        (points.output_line, 6, points.output_adjoint_line, 4),
+        (points.kernel_line, 3, points.kernel_adjoint_line, 6),
+    ],
+)
+def test_the_weight_gradients_transforms_are_the_transposes(
+    line: Any, size: int, adjoint: Any, results: int
+) -> None:
+    matrix = np.array([line(*row) for row in np.eye(size)])
+    transposed = np.array([adjoint(*row) for row in np.eye(results)])
+    np.testing.assert_allclose(transposed, matrix.T, atol=1e-15)
+
+
+def test_the_error_stays_below_a_hundred_thousandth_of_the_output() -> None:
+    x, w = torch.randn(2, 512, 14, 14), torch.randn(64, 512, 3, 3)
+    g = Geometry.of((14, 14), 3, 1, 1, in_channels=512, out_channels=64)
+    kernels = load(choose(Problem("convolution", tuple(x.shape), geometry=g), "winograd"))
+    x64, w64 = x.double().requires_grad_(), w.double().requires_grad_()
+    y = torch.nn.functional.conv2d(x64, w64, padding=1)
+    dy = torch.randn(y.shape)
+    dx, dw = torch.autograd.grad(y, (x64, w64), dy.double())
+    results = (
+        (kernels.forward(x.numpy(), w.numpy(), None, g, 1), y),
+        (kernels.input_grad(dy.numpy(), w.numpy(), g, (14, 14), 1), dx),
+        (kernels.weight_grad(x.numpy(), dy.numpy(), g, 1), dw),
+    )
+    for got, want in results:
+        exact_values = want.detach().numpy()
+        difference = np.abs(got - exact_values)
+        assert difference.max() / np.sqrt((exact_values**2).mean()) < 1e-5
+
+
+def test_a_nan_spreads_over_its_tile_and_gemm_keeps_it_local() -> None:
+    x, w = torch.randn(1, 16, 12, 12), torch.randn(16, 16, 3, 3)
+    x[0, 3, 5, 6] = torch.nan
+    want = torch.nn.functional.conv2d(x, w, padding=1).isnan()
+    spread = ops.conv2d(x, w, padding=1, algorithm="winograd").isnan()
+    assert torch.equal(ops.conv2d(x, w, padding=1, algorithm="gemm").isnan(), want)
+    assert bool((spread | ~want).all())  # nothing that should be NaN is a number
+    assert spread.sum() <= 16 * 4 * 4 * 4
+
+
+def test_float64_is_left_to_the_plain_sum() -> None:
+    g = Geometry.of((8, 8), 3, in_channels=64, out_channels=64)
+    with pytest.raises(InputError, match="computes in float32"):
+        choose(Problem("convolution", (8, 64, 8, 8), "float64", geometry=g), "winograd")
