@@ -48,6 +48,12 @@ class Translation:
         return not any(map(any, self.pad + self.crop)) and self.counted is None
 
     @property
+    def uncounted(self) -> Pairs:
+        """Of `pad`, what lies beyond the counted padding."""
+        counted = self.counted or ((0, 0),) * self.layer.rank
+        return tuple((p[0] - c[0], p[1] - c[1]) for p, c in zip(self.pad, counted, strict=True))
+
+    @property
     def padded(self) -> tuple[int, ...]:
         """Input cells of the layer itself, after the explicit padding."""
         return tuple(n + sum(p) for n, p in zip(self.spatial, self.pad, strict=True))

@@ -83,11 +83,10 @@ def _pool(t: Translation) -> str:
         return f"def layer(x):\n    return lax.reduce_window(x, -jnp.inf, lax.max, {reduce}\n"
     total = f"lax.reduce_window({{}}, 0.0, lax.add, {reduce}"
     if t.counted is not None:
-        rest = tuple((p[0] - c[0], p[1] - c[1]) for p, c in zip(t.pad, t.counted, strict=True))
         return (
             "def layer(x):\n"
             f"    mask = jnp.pad(jnp.ones_like(x), {around(t.counted)}, constant_values=1.0)\n"
-            f"    mask = jnp.pad(mask, {around(rest)})\n"
+            f"    mask = jnp.pad(mask, {around(t.uncounted)})\n"
             f"    x = jnp.pad(x, {around(t.pad)})\n"
             f"    total = {total.format('x')}\n"
             f"    return total / {total.format('mask')}\n"

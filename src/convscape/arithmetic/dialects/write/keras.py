@@ -65,13 +65,10 @@ def _named(kind: str, pairs: Pairs) -> list[str]:
 
 def _masked(t: Translation, stage: str) -> str:
     assert t.counted is not None
-    rest = tuple(
-        (p[0] - c[0], p[1] - c[1]) for p, c in zip(t.pad, t.counted, strict=True)
-    )  # fmt: skip
     return (
         f"pool = {stage}\n\n\ndef layer(x):\n"
         f"    mask = keras.ops.pad(keras.ops.ones_like(x), {around(t.counted)}, "
         "constant_values=1.0)\n"
-        f"    mask = keras.ops.pad(mask, {around(rest)})\n"
+        f"    mask = keras.ops.pad(mask, {around(t.uncounted)})\n"
         f"    return pool(keras.ops.pad(x, {around(t.pad)})) / pool(mask)\n\n"
     )

@@ -79,10 +79,9 @@ def _nodes(t: Translation, weights: list[str]) -> tuple[list[str], dict[str, str
         constants["after"] = _pads(tuple((-low, -high) for low, high in t.crop))
         nodes.append('helper.make_node("Pad", ["full", "after"], ["y"])')
     if t.counted is not None:
-        rest = tuple((p[0] - c[0], p[1] - c[1]) for p, c in zip(t.pad, t.counted, strict=True))
         ones = f"np.ones({(1, 1, *t.spatial)}, np.float32)"
         counted = f"np.pad({ones}, {((0, 0), (0, 0), *t.counted)}, constant_values=1)"
-        constants["mask"] = f"np.pad({counted}, {((0, 0), (0, 0), *rest)})"
+        constants["mask"] = f"np.pad({counted}, {((0, 0), (0, 0), *t.uncounted)})"
         nodes.append(node.format('["mask"]', "share"))
         nodes.append('helper.make_node("Div", ["full", "share"], ["y"])')
     return nodes, constants

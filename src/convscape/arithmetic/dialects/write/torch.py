@@ -64,12 +64,9 @@ def _constant_pad(pairs: Pairs, rank: int, lowest: bool) -> list[str]:
 
 def _masked(t: Translation, pool: str) -> str:
     assert t.counted is not None
-    rest = tuple(
-        (p[0] - c[0], p[1] - c[1]) for p, c in zip(t.pad, t.counted, strict=True)
-    )  # fmt: skip
     return (
         f"pool = {pool}\n\n\ndef layer(x):\n"
         f"    mask = nn.functional.pad(torch.ones_like(x), {flat(t.counted)}, value=1.0)\n"
-        f"    mask = nn.functional.pad(mask, {flat(rest)})\n"
+        f"    mask = nn.functional.pad(mask, {flat(t.uncounted)})\n"
         f"    return pool(nn.functional.pad(x, {flat(t.pad)})) / pool(mask)\n\n"
     )
