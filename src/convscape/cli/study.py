@@ -20,10 +20,10 @@ def study(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds.", show_default="3")] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Training steps of every run.", show_default="300")
+        int | None, typer.Option(help="Training steps of every run.", show_default="400")
     ] = None,
     learning_rates: Annotated[
-        str | None, typer.Option(help="Separated by commas.", show_default="0.02,0.1,0.5")
+        str | None, typer.Option(help="Separated by commas.", show_default="0.1,0.5")
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Images of a training step.", show_default="64")
@@ -39,7 +39,7 @@ def study(
         typer.Option(help="Processes, one thread each.", show_default="one for each core"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A taste: 2 seeds, 2 learning rates, 120 steps.")
+        bool, typer.Option("--quick", help="A taste: one seed, one learning rate.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON instead of a table.")
