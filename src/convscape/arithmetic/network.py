@@ -5,28 +5,16 @@ operation, the readers under `convscape.readers` do so from a model; `memory` an
 it. Each `Node` is one operation and the one tensor that it makes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 from types import MappingProxyType
 
 from convscape.arithmetic.errors import InputError
-from convscape.arithmetic.field import Field, back
 from convscape.arithmetic.geometry import Geometry
-from convscape.arithmetic.window import Window
-
-Spans = tuple[tuple[int, int], ...]
-"""For each output cell the [first, end) of the input cells that it reads, where no Window fits."""
-
-Map = Window | Spans | None
-"""How an axis is read: by a window, by spans, or (None) cell by cell."""
-
-Link = tuple[tuple[int, Map] | None, ...]
-"""For each axis of an input: the output axis that it leads to and how; None reads all of it."""
-
-Atoms = tuple[tuple[int | None, int], ...]
-"""What an axis is made of: (source or None, cells); more than one where axes were merged."""
+from convscape.arithmetic.reach import Atoms, Link, Reach
+from convscape.arithmetic.reads import boxes_read
 
 ITEMSIZE: Mapping[str, int] = MappingProxyType(
     {
@@ -56,48 +44,6 @@ class Weight:
     trainable: bool = True
     buffer: bool = False
     dtype: str = "float32"
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What the cells of a tensor read of one axis of the network's input.
-
-    Args:
-        field: The receptive field along the axis; None where there is none to tell.
-        whole: Whether some path reads the whole axis (global pooling, dense, attention). `field`
-            is then what the other paths read.
-        lost: Why the field cannot be told; empty when it can.
-    """
-
-    field: Field | None = field(default_factory=Field)
-    whole: bool = False
-    lost: str = ""
-
-    def through(self, link: tuple[int, Map] | None, cells: int, merged: bool) -> "Reach":
-        """The reach after an operation that reads an axis of this many cells by a link."""
-        if link is None:
-            return self if cells == 1 else Reach(None, whole=True, lost=self.lost)
-        how = link[1]
-        if how is None or self.field is None:
-            return self
-        if merged:
-            return Reach(None, self.whole, "a window slides over several axes merged into one")
-        if not isinstance(how, Window):
-            return Reach(None, self.whole, "its size differs from cell to cell")
-        try:
-            return Reach(self.field.then(how), self.whole, self.lost)
-        except InputError as error:
-            return Reach(None, self.whole, str(error))
-
-    def union(self, other: "Reach") -> "Reach":
-        """The reach of two branches together."""
-        whole, lost = self.whole or other.whole, self.lost or other.lost
-        if self.field is None or other.field is None:
-            return Reach(self.field or other.field, whole, lost)
-        try:
-            return Reach(self.field.union(other.field), whole, lost)
-        except InputError as error:
-            return Reach(None, whole, lost or str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,137 +260,4 @@ class Network:
             InputError: No such layer or cell, or a path leads through an operation that cannot
                 be followed cell by cell.
         """
-        node = self.node(name)
-        start = self.node(source) if source else self._first_input(node)
-        axes = [s.axis for i, s in enumerate(self.sources)
-                if s.node == start.index and i in self.spatial]  # fmt: skip
-        boxes = self._boxes(node, self._position(node, position)).get(start.index, [])
-        picked = {tuple(box[a] for a in axes) for box in boxes}
-        return tuple(tuple(_cells(mask) for mask in box) for box in _simplified(picked))
-
-    def _first_input(self, node: Node) -> Node:
-        told = self.told(node)
-        if not told:
-            raise InputError(
-                "only a layer that reads the input through windows has a receptive field",
-                f"layer {node.name!r}",
-                "choose a layer after a convolution or pooling",
-            )
-        return self.nodes[self.sources[told[0]].node]
-
-    def _position(self, node: Node, position: Sequence[int]) -> tuple[int, ...]:
-        shape = node.shape
-        if shape is None:
-            raise InputError(
-                "the layer's shape must be known", f"{node.name}: {node.problem}", "choose another"
-            )
-        free = [a for a, atoms in enumerate(node.atoms) if {s for s, _ in atoms} & self.spatial]
-        if len(position) != len(free):
-            raise InputError(
-                "the position needs one number an axis that windows slide over",
-                f"{tuple(position)} for {len(free)} such axes of {shape}",
-                f"give {len(free)} numbers",
-            )
-        masks = [(1 << n) - 1 for n in shape]
-        for axis, cell in zip(free, position, strict=True):
-            if not 0 <= cell < shape[axis]:
-                raise InputError(
-                    "the cell must lie on the tensor",
-                    f"{cell} on an axis of {shape[axis]}",
-                    "count from 0",
-                )
-            masks[axis] = 1 << cell
-        return tuple(masks)
-
-    def _boxes(self, node: Node, masks: tuple[int, ...]) -> dict[int, list[tuple[int, ...]]]:
-        """For every node before this one, the boxes of its cells that are read."""
-        pending: dict[int, set[tuple[int, ...]]] = {node.index: {masks}}
-        done: dict[int, list[tuple[int, ...]]] = {}
-        for index in range(node.index, -1, -1):
-            if index not in pending:
-                continue
-            here = self.nodes[index]
-            done[index] = boxes = _simplified(pending.pop(index))
-            if here.problem:
-                raise _unfollowed(here, here.problem)
-            for before, link in zip(here.inputs, here.links, strict=True):
-                for box in boxes:
-                    read = _through(self.nodes[before], here, link, box)
-                    if all(read):
-                        pending.setdefault(before, set()).add(read)
-        return done
-
-
-MAX_BOXES = 4096
-"""Boxes that one tensor's set of cells may fall into."""
-
-
-def _through(x: Node, node: Node, link: Link, box: tuple[int, ...]) -> tuple[int, ...]:
-    """The box of an input that a box of the output reads."""
-    assert x.shape is not None  # a node with links has inputs of known shape
-    assert node.shape is not None
-    out = []
-    for cells, step in zip(x.shape, link, strict=True):
-        everything = (1 << cells) - 1
-        if step is None:
-            out.append(everything)
-            continue
-        axis, how = step
-        if isinstance(how, Window):
-            out.append(back(how, box[axis], cells))
-        elif how is not None:
-            read = 0
-            for o, (first, end) in enumerate(how):
-                if box[axis] >> o & 1:
-                    read |= (1 << end) - (1 << first)
-            out.append(read)
-        elif node.shape[axis] == cells:
-            out.append(box[axis])
-        elif box[axis] == (1 << node.shape[axis]) - 1:  # a merged or split axis, all of it
-            out.append(everything)
-        else:
-            raise _unfollowed(node, "it merges or splits axes")
-    return tuple(out)
-
-
-def _simplified(boxes: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """The same union of boxes in fewer of them.
-
-    A box inside another goes; two that differ on one axis only become one.
-    """
-    out: list[tuple[int, ...]] = []
-    queue = sorted(set(boxes), key=lambda box: [-m.bit_count() for m in box])
-    while queue:
-        box = queue.pop()
-        for at, other in enumerate(out):
-            apart = [a for a, (m, o) in enumerate(zip(box, other, strict=True)) if m != o]
-            if all(box[a] | other[a] == other[a] for a in apart):
-                break
-            if len(apart) <= 1 or all(box[a] | other[a] == box[a] for a in apart):
-                del out[at]
-                queue.append(tuple(m | o for m, o in zip(box, other, strict=True)))
-                break
-        else:
-            out.append(box)
-            if len(out) > MAX_BOXES:
-                raise InputError(
-                    f"a set of cells may fall into {MAX_BOXES} boxes",
-                    "more",
-                    "ask for a layer nearer to the input",
-                )
-    return sorted(out)
-
-
-def _cells(mask: int) -> range | tuple[int, ...]:
-    low = (mask & -mask).bit_length() - 1
-    if mask.bit_count() == mask.bit_length() - low:
-        return range(low, mask.bit_length())
-    return tuple(b for b in range(low, mask.bit_length()) if mask >> b & 1)
-
-
-def _unfollowed(node: Node, why: str) -> InputError:
-    return InputError(
-        "every operation on the way to the input must be one that is followed cell by cell",
-        f"{node.name} ({node.op}): {why}",
-        "ask for a layer before it",
-    )
+        return boxes_read(self, name, position, source)

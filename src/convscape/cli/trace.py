@@ -38,9 +38,9 @@ def trace(
     """Output shapes, parameters, MACs, receptive fields and memory of a network.
 
     No number is computed and no weight is needed: the shapes are convscape's own arithmetic.
-    MACs are multiply-accumulates (a FLOP count is twice that). Field: input cells from the first to the
-    last that a cell reads, "all" where some path reads every cell (global pooling, attention).
-    Jump: input cells between neighbouring cells.
+    MACs are multiply-accumulates (a FLOP count is twice that). Field: input cells from the first
+    to the last that a cell reads, "all" where some path reads every cell (global pooling,
+    attention). Jump: input cells between neighbouring cells.
 
     For example: convscape trace net.onnx
 
