@@ -11,6 +11,10 @@ from numba import prange
 
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.threads import launch
+from convscape.kernels.cpu.transpose import transpose
+
+_LONG = 1024  # elements of a row beyond which joining rows gains nothing
+_BLOCK = 32  # channels that one thread transposes at a time
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -70,9 +74,16 @@ def padded(
     out = np.empty(n * rows * columns * c + tail, x.dtype)
     out[len(out) - tail :] = 0
     memory, strides = flat(x)
+    if (rows, columns) == (h, w) and strides[2:] == (w, 1):
+        # Several short rows are as good as one long one, and transpose in whole blocks.
+        joined = max(f for f in range(1, h + 1) if h % f == 0 and (f == 1 or f * w <= _LONG))
+        h, w = h // joined, joined * w
+        grid, strides = (h, w), (*strides[:2], w, 1)
+    else:
+        grid = (rows, columns)
     launch(
         _pad_part, _pad_team, threads,
-        memory, strides, (n, c, h, w), out, (rows, columns), (top, left), x.dtype.type(fill),
+        memory, strides, (n, c, h, w), out, grid, (top, left), x.dtype.type(fill),
     )  # fmt: skip
     return out, (rows * columns * c, columns * c, c)
 
@@ -108,12 +119,13 @@ def _pad_part(part, parts, x, strides, shape, out, grid, start, fill):
         elif sc == 1:
             for w in range(low, high):
                 _copy(x[source + w * sw :], out[to + w * c_size : to + (w + 1) * c_size])
+        elif sw == 1:
+            transpose(x, source + low, sc, c_size, high - low, out, to + low * c_size, c_size)
         else:
-            # A transpose: blocks of channels, so that the lines written stay in the cache.
-            for block in range(0, c_size, 16):
-                for w in range(low, high):
-                    for c in range(block, min(block + 16, c_size)):
-                        out[to + w * c_size + c] = x[source + w * sw + c * sc]
+            for w in range(low, high):
+                line_out = out[to + w * c_size : to + (w + 1) * c_size]
+                for c in range(c_size):
+                    line_out[c] = x[source + w * sw + c * sc]
 
 
 @team
@@ -134,19 +146,15 @@ def plain(y: Array, threads: int) -> Array:
 @kernel
 def _plain_part(part, parts, y, shape, out):
     n_size, pixels, channels = shape
-    blocks = (channels + 15) // 16
+    blocks = (channels + _BLOCK - 1) // _BLOCK
     jobs = n_size * blocks
     for job in range(jobs * part // parts, jobs * (part + 1) // parts):
         n, block = divmod(job, blocks)
-        low, high = block * 16, min(block * 16 + 16, channels)
-        # 16 pixels of 16 channels at a time: one cache line each way.
-        for first in range(0, pixels, 16):
-            last = min(first + 16, pixels)
-            for c in range(low, high):
-                source = y[(n * pixels + first) * channels + c :]
-                line = out[(n * channels + c) * pixels + first : (n * channels + c) * pixels + last]
-                for p in range(len(line)):
-                    line[p] = source[p * channels]
+        low, high = block * _BLOCK, min((block + 1) * _BLOCK, channels)
+        transpose(
+            y, n * pixels * channels + low, channels, pixels, high - low,
+            out, (n * channels + low) * pixels, pixels,
+        )  # fmt: skip
 
 
 @team

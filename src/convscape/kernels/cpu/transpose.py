@@ -1,0 +1,85 @@
+"""Transposes at the speed of memory: between (N, C, H, W) and (N, H, W, C).
+
+A square block as wide as a vector is turned in registers. Interleaving row i with row i + n/2, for
+all i, log2(n) times, transposes an n x n block; each interleaving is one shuffle of two vectors.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.simd import SIMD
+
+
+def _square(itemsize: int) -> Callable[..., None]:
+    """An intrinsic that turns one block of elements of this many bytes.
+
+    The intrinsic is `f(src, at, src_step, dst, to, dst_step)`: one-dimensional contiguous arrays,
+    the block's corner in each, and the distance between its rows.
+    """
+    lanes = SIMD.lanes(itemsize)
+
+    @intrinsic
+    def turn(
+        _context: Any, src: Any, at: Any, src_step: Any, dst: Any, to: Any, dst_step: Any
+    ) -> Any:
+        integer = types.intp
+        signature = types.void(src, integer, integer, dst, integer, integer)
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            scalar = ir.FloatType() if itemsize == 4 else ir.DoubleType()
+            vector = ir.VectorType(scalar, lanes)
+
+            def row(position: int, i: int) -> Any:
+                array = context.make_array(sig.args[position])(context, builder, args[position])
+                step = builder.mul(args[position + 2], ir.Constant(ir.IntType(64), i))
+                pointer = builder.gep(array.data, [builder.add(args[position + 1], step)])
+                return builder.bitcast(pointer, vector.as_pointer())
+
+            def interleaved(a: Any, b: Any, first: int) -> Any:
+                order = [v for i in range(lanes // 2) for v in (first + i, lanes + first + i)]
+                mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), order)
+                return builder.shuffle_vector(a, b, mask)
+
+            rows = [builder.load(row(0, i), align=itemsize) for i in range(lanes)]
+            for _ in range(lanes.bit_length() - 1):
+                pairs = list(zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True))
+                rows = [interleaved(a, b, half) for a, b in pairs for half in (0, lanes // 2)]
+            for i, value in enumerate(rows):
+                builder.store(value, row(3, i), align=itemsize)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return cast(Callable[..., None], turn)
+
+
+_BYTES = SIMD.bits // 8
+
+_turn_single = _square(4)
+_turn_double = _square(8)
+
+
+@kernel
+def transpose(src, at, src_step, rows, columns, dst, to, dst_step):
+    """Set dst[to + j dst_step + i] = src[at + i src_step + j] for i < rows, j < columns."""
+    lanes = _BYTES // src.itemsize
+    if rows < lanes or columns < lanes:
+        for i in range(rows):
+            line = src[at + i * src_step : at + i * src_step + columns]
+            for j in range(columns):
+                dst[to + j * dst_step + i] = line[j]
+        return
+    for row in range(0, rows, lanes):
+        for column in range(0, columns, lanes):
+            # The last blocks are moved back inside; what they share with others is written twice.
+            i, j = min(row, rows - lanes), min(column, columns - lanes)
+            source, target = at + i * src_step + j, to + j * dst_step + i
+            if src.itemsize == 4:
+                _turn_single(src, source, src_step, dst, target, dst_step)
+            else:
+                _turn_double(src, source, src_step, dst, target, dst_step)
