@@ -22,6 +22,7 @@ from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, 
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.transpose import transpose
 from convscape.kernels.cpu.winograd_points import kernel_tile, output_tile
 from convscape.kernels.cpu.winograd_tiles import load_tile
 from convscape.kernels.cpu.winograd_weight import weight_grad
@@ -35,40 +36,56 @@ _DEPTH = 128  # channels of one piece of a sum: longer ones lose digits
 
 
 @kernel
-def _kernel_part(part, parts, weight, strides, channels, lanes, points):
-    """Points [36][block][c][lane] of weights (k, c, 3, 3); a share of the input channels."""
+def _kernel_part(part, parts, weight, strides, flip, channels, lanes, points):
+    """Points [36][block][c][lane] of weights (k, c, 3, 3); a share of the input channels.
+
+    Output channels must become neighbours. They are already in Keras's order of axes; in PyTorch's
+    a block of kernels is turned first.
+    """
     c_size, k_size = channels
     sk, sc, sr, ss = strides
     wide = (k_size + lanes - 1) // lanes * lanes
     low, high = c_size * part // parts, c_size * (part + 1) // parts
-    block = np.empty(9 * _RUN * WIDEST * lanes, weight.dtype)
-    reads, writes = np.empty(9, np.int64), np.empty(36, np.int64)
+    block = np.zeros(9 * _RUN * WIDEST * lanes, weight.dtype)
+    reads, direct, writes = np.empty(9, np.int64), np.empty(9, np.int64), np.empty(36, np.int64)
     for e in range(36):
         writes[e] = e * (wide * c_size + lanes)
     k0 = 0
     while k0 < k_size:
         width = block_vectors(k_size - k0, lanes) * lanes
+        real = min(width, k_size - k0)
         for t in range(9):
-            reads[t] = t * _RUN * width
+            cell = 8 - t if flip else t
+            reads[t] = cell * width
+            direct[t] = cell // 3 * sr + cell % 3 * ss
         for first in range(low, high, _RUN):
             run = min(_RUN, high - first)
-            # A small transpose: contiguous weights in, vectors of output channels out.
-            for j in range(width):
+            at, to = k0 * sk + first * sc, k0 * c_size + first * width
+            if sk == 1:
                 for c in range(run):
-                    for t in range(9):
-                        at = (k0 + j) * sk + (first + c) * sc + t // 3 * sr + t % 3 * ss
-                        to = (t * _RUN + c) * width + j
-                        block[to] = weight[at] if k0 + j < k_size else 0
-            kernel_tile(
-                block, 0, reads, points, k0 * c_size + first * width, writes, run * width, block, 0
-            )
+                    kernel_tile(
+                        weight, at + c * sc, direct, points, to + c * width, writes, real, block, 0
+                    )
+                continue
+            if sc == 9 and sr == 3 and ss == 1:
+                transpose(weight, at, sk, real, run * 9, block, 0, width)
+            else:
+                for c in range(run):
+                    for j in range(real):
+                        for t in range(9):
+                            source = at + j * sk + c * sc + t // 3 * sr + t % 3 * ss
+                            block[(c * 9 + t) * width + j] = weight[source]
+            for c in range(run):
+                kernel_tile(
+                    block, c * 9 * width, reads, points, to + c * width, writes, width, block, 0
+                )
         k0 += width
 
 
 @team
-def _kernel_team(parts, weight, strides, channels, lanes, points):
+def _kernel_team(parts, weight, strides, flip, channels, lanes, points):
     for part in prange(parts):
-        _kernel_part(np.int64(part), parts, weight, strides, channels, lanes, points)
+        _kernel_part(np.int64(part), parts, weight, strides, flip, channels, lanes, points)
 
 
 @kernel
@@ -172,7 +189,9 @@ def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, thr
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
     outputs = geometry.output_shape(x.shape[2:])[1:]
     corner = tuple(w.padding[0] for w in geometry.windows)
-    return _convolve(x, weight, bias, (outputs[0], outputs[1]), (corner[0], corner[1]), threads)
+    points = _points(weight, False, threads)
+    place = (outputs[0], outputs[1]), (corner[0], corner[1])
+    return _convolve(x, points, geometry.out_channels, bias, *place, threads)
 
 
 def input_grad(
@@ -182,22 +201,23 @@ def input_grad(
 
     dx is dy convolved under the adjoint window, the kernel reversed and its channels swapped.
     """
-    reversed_kernel = np.ascontiguousarray(weight[:, :, ::-1, ::-1].swapaxes(0, 1))
     corner = tuple(2 - w.padding[0] for w in geometry.windows)
-    return _convolve(dy, reversed_kernel, None, spatial, (corner[0], corner[1]), threads)
+    points = _points(weight.swapaxes(0, 1), True, threads)
+    channels = geometry.in_channels
+    return _convolve(dy, points, channels, None, spatial, (corner[0], corner[1]), threads)
 
 
 def _convolve(
     x: Array,
-    weight: Array,
+    points: Array,
+    k: int,
     bias: Array | None,
     outputs: tuple[int, int],
     corner: tuple[int, int],
     threads: int,
 ) -> Array:
-    """Correlate with 3x3 kernels at stride 1; output cell (0, 0) reads from -corner on."""
+    """Correlate with kernels given by their points; output cell (0, 0) reads from -corner on."""
     n, c, h, w = x.shape
-    k = weight.shape[0]
     y = np.empty((n, *outputs, k), x.dtype)
     if y.size:
         memory, strides = padded(x, ((0, 0), (0, 0)), threads)
@@ -206,20 +226,20 @@ def _convolve(
         lanes = SIMD.lanes(x.itemsize)
         launch(
             _forward_part, _forward_team, threads,
-            memory, strides, (h, w), (c, k), _points(weight, threads),
+            memory, strides, (h, w), (c, k), points,
             np.ascontiguousarray(bias), lanes, y.reshape(-1), (n, *outputs), corner,
             _chunk(c, k, x.itemsize),
         )  # fmt: skip
     return y.transpose(0, 3, 1, 2) if is_channels_last(x) else plain(y, threads)
 
 
-def _points(weight: Array, threads: int) -> Array:
-    """The kernels' 36 points, packed for the register tile."""
+def _points(weight: Array, flip: bool, threads: int) -> Array:
+    """The 36 points of (K, C, 3, 3) kernels, or of the reversed ones, packed for the tile."""
     k, c = weight.shape[:2]
     lanes = SIMD.lanes(weight.itemsize)
     points = np.empty(36 * (-(-k // lanes) * lanes * c + lanes), weight.dtype)
     kernels, strides = flat(weight)
-    launch(_kernel_part, _kernel_team, threads, kernels, strides, (c, k), lanes, points)
+    launch(_kernel_part, _kernel_team, threads, kernels, strides, flip, (c, k), lanes, points)
     return points
 
 
