@@ -19,9 +19,9 @@ PLAN = [
     ("torch", 4000, True),
     ("onnx", 4000, True),
     ("keras", 2500, False),
-    ("keras", 2500, True),
+    ("keras", 1500, True),
     ("jax", 2500, False),
-    ("jax", 200, True),
+    ("jax", 150, True),
 ]
 
 
