@@ -6,6 +6,7 @@ import typer
 
 from convscape._version import __version__
 from convscape.cli.check import check
+from convscape.cli.draw import draw
 from convscape.cli.quick import QUICK, run
 from convscape.cli.study import study
 from convscape.cli.trace import trace
@@ -50,3 +51,4 @@ for _name, _help in QUICK.items():
 app.command()(study)
 app.command()(trace)
 app.command()(check)
+app.command()(draw)

@@ -6,7 +6,8 @@ from itertools import groupby
 from convscape.arithmetic.explain import Explanation, explain
 from convscape.figures.numbers import Number, exact, factor, written
 from convscape.figures.scene import Rect, Shape, Text, fitted, text_width
-from convscape.figures.walk import Step, Walk
+from convscape.figures.steps import Step
+from convscape.figures.walk import Walk
 
 SUM_SIZE = 13
 SUM_LEADING = 19

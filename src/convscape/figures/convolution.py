@@ -9,7 +9,8 @@ from convscape.arithmetic.explain import Explanation
 from convscape.figures import caption, grid
 from convscape.figures.grid import Look
 from convscape.figures.scene import Line, Scene, Shape, Text, fitted, moved, text_width, unkeyed
-from convscape.figures.walk import Step, Walk
+from convscape.figures.steps import Step
+from convscape.figures.walk import Walk
 
 MARGIN = 18
 GAP = 44

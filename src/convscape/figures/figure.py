@@ -104,9 +104,12 @@ class Figure:
                 a package or program that is missing. Nothing is overwritten then.
         """
         path = Path(path)
-        make = _maker(path, animate)
-        write_whole(path, make(self))
+        write_whole(path, self.encoded(path, animate=animate))
         return path
+
+    def encoded(self, path: str | Path, *, animate: bool = False) -> bytes:
+        """What `save` would write, for a path of this ending."""
+        return _maker(Path(path), animate)(self)
 
     def _moving(self) -> tuple[Scene, ...]:
         if not self.frames:

@@ -7,8 +7,9 @@ from typing import Literal, get_args
 from convscape.arithmetic.errors import InputError
 from convscape.figures.numbers import Number, written
 from convscape.figures.scene import Hatch, Rect, Shape, Text, fitted
+from convscape.figures.steps import Pair, Step, Tap
 from convscape.figures.theme import WEIGHTS
-from convscape.figures.walk import Pair, Step, Tap, Walk
+from convscape.figures.walk import Walk
 
 Style = Literal["numbers", "colours", "plain"]
 STYLES: tuple[Style, ...] = get_args(Style)

@@ -10,6 +10,7 @@ from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.operations import operation
 from convscape.arithmetic.window import Window
+from convscape.figures.limits import check_drawable
 from convscape.figures.numbers import (
     DECK_INPUT,
     DECK_KERNEL,
@@ -20,7 +21,7 @@ from convscape.figures.numbers import (
     parse,
     random_grid,
 )
-from convscape.figures.walk import Walk, check_drawable
+from convscape.figures.walk import Walk
 
 ONE = Window(1)
 """The window of the axis that a one-dimensional layer does not have."""

@@ -6,10 +6,12 @@ from functools import cached_property
 from convscape.figures import caption
 from convscape.figures.convolution import GAP, LABEL, LEAST_WIDTH, MARGIN, foot, heading
 from convscape.figures.grid import OUTLINE, WINDOW, WRITING, Look, centred
+from convscape.figures.limits import places
 from convscape.figures.numbers import factor, written
 from convscape.figures.scene import Line, Rect, Scene, Shape, Text, fitted
+from convscape.figures.steps import Pair, Scatter
 from convscape.figures.theme import WEIGHTS
-from convscape.figures.walk import Pair, Scatter, Walk, places
+from convscape.figures.walk import Walk
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Every cell comes from `Window.taps` and `Window.start`: nothing here knows a rul
 One axis is drawn as one row: it gets a first axis of one cell and the window that reads it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -16,91 +16,11 @@ from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.operations import Operation
 from convscape.arithmetic.window import Window
+from convscape.figures.limits import check_drawable, places
 from convscape.figures.numbers import Maps, Number
+from convscape.figures.steps import Add, Pair, Scatter, Step, Tap
 
-Pair = tuple[int, int]
 Kind = Literal["cell", "gap", "pad"]
-
-MAX_SIDE = 40
-"""Most positions of a padded axis that a figure draws."""
-
-MAX_CELLS = 4096
-"""Most cells, of all maps together, that a figure draws."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tap:
-    """One kernel cell of one window.
-
-    Args:
-        channel: The input channel.
-        kernel: Row and column in the kernel, as the window lays it.
-        place: Row and column on the spread input, counted from its first real cell.
-        cell: Row and column of the input cell it meets; None where it meets a zero.
-        value: The number it meets; None is minus infinity (padding of max pooling).
-        weight: What it multiplies by; None in pooling.
-    """
-
-    channel: int
-    kernel: Pair
-    place: Pair
-    cell: Pair | None
-    value: Number | None
-    weight: Number | None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One window: the output cell that it makes, and what it reads.
-
-    Args:
-        out: Channel, row and column of the output.
-        taps: Its kernel cells, channel by channel, in reading order.
-        result: The output's number; None where max pooling sees padding alone, or an average
-            nothing that counts.
-        divisor: What an average divides by.
-    """
-
-    out: tuple[int, int, int]
-    taps: tuple[Tap, ...]
-    result: Number | None
-    divisor: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Add:
-    """One multiple of a kernel cell that an input cell adds to the output.
-
-    Args:
-        channel: The output channel.
-        kernel: Row and column in the kernel.
-        place: Row and column on the output; outside of it where the crop drops it.
-        kept: Whether it lies on the output.
-        weight: The kernel's number.
-    """
-
-    channel: int
-    kernel: Pair
-    place: Pair
-    kept: bool
-    weight: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Scatter:
-    """One input cell of a transposed convolution: where it adds its multiples of the kernel.
-
-    Args:
-        cell: Channel, row and column of the input.
-        value: Its number.
-        adds: What it adds, kernel cell by kernel cell.
-        totals: The output after this cell.
-    """
-
-    cell: tuple[int, int, int]
-    value: Number
-    adds: tuple[Add, ...]
-    totals: Maps
 
 
 @dataclass(frozen=True)
@@ -329,51 +249,6 @@ class Walk:
     def geometry(self) -> Geometry:
         """The same problem without numbers."""
         return Geometry(self.windows, len(self.x), self.out_channels, self.groups)
-
-
-def places(window: Window, n: int) -> range:
-    """Every position of a padded axis: from the low padding to the high, crops included.
-
-    Example:
-        >>> places(Window(3, padding=(1, 0)), 4)
-        range(-1, 4)
-    """
-    low, high = (max(0, p) for p in window.padding)
-    return range(-low, (n - 1) * window.input_dilation + 1 + high)
-
-
-def check_drawable(
-    windows: Sequence[Window], spatial: Sequence[int], channels: int, out_channels: int
-) -> None:
-    """Refuse what no figure can show, before any number is made.
-
-    Raises:
-        InputError: An empty output, or more cells than the limits `MAX_SIDE` and `MAX_CELLS`.
-    """
-    outputs = []
-    sides = []
-    for axis, (w, n) in enumerate(zip(windows, spatial, strict=True)):
-        if n < 1 or w.output(n) == 0:
-            raise InputError(
-                "the window must fit the padded input on every axis",
-                f"axis {axis}: extent {w.extent} on {n} cells padded by {w.padding}",
-                "pad more, or use a smaller kernel or dilation",
-            )
-        outputs.append(w.output(n))
-        sides.append(len(places(w, n)))
-        if max(outputs[-1], sides[-1], w.kernel) > MAX_SIDE:
-            raise InputError(
-                f"a figure draws at most {MAX_SIDE} cells a side, padding and spreading included",
-                f"{sides[-1]} in, {outputs[-1]} out, kernel {w.kernel} on axis {axis}",
-                "draw a smaller input; the windows repeat",
-            )
-    cells = channels * prod(sides) + out_channels * prod(outputs)
-    if cells > MAX_CELLS:
-        raise InputError(
-            f"a figure draws at most {MAX_CELLS} cells",
-            f"{cells} with {channels} channels in and {out_channels} out",
-            "draw fewer channels or a smaller input",
-        )
 
 
 def _check_shape(name: str, lengths: list[list[int]], wanted: Pair) -> None:
