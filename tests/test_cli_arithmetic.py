@@ -175,6 +175,16 @@ def test_bad_input_is_one_line_and_exit_status_2() -> None:
     )
 
 
+def test_a_reader_that_stops_early_gets_no_traceback() -> None:
+    code = (
+        "import os, sys; sys.argv = 'convscape size 5 -k 3'.split()\n"
+        "read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
+        "import convscape.cli; convscape.cli.main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=False)
+    assert (result.returncode, result.stderr) == (1, b"")
+
+
 @pytest.mark.parametrize("command", list(QUICK))
 def test_every_example_in_the_help_runs(command: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as end:

@@ -1,5 +1,6 @@
 """The command line: parse, make one library call, print."""
 
+import os
 import sys
 
 
@@ -12,6 +13,7 @@ def main() -> None:
     try:
         if sys.argv[1:] and sys.argv[1] in QUICK:
             run(sys.argv[1], sys.argv[2:])
+            sys.stdout.flush()
             return
         from convscape.cli.app import app
 
@@ -19,3 +21,7 @@ def main() -> None:
     except InputError as error:
         print(f"convscape: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:
+        # The reader (head, less) has had enough: what is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
