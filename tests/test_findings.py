@@ -76,6 +76,7 @@ CLEAN = [
     ("CS201", nn.Sequential(nn.Conv2d(1, 1, 3, dilation=2), nn.Conv2d(1, 1, 3)), (1, 32, 32)),
     ("CS201", nn.Sequential(*(nn.Conv2d(1, 1, 3, dilation=d) for d in (1, 2, 5))), (1, 32, 32)),
     ("CS202", nn.Conv2d(1, 1, 9, padding=4), (1, 8, 8)),
+    ("CS202", nn.Conv2d(1, 1, 8), (1, 8, 8)),
     ("CS203", nn.Conv2d(1, 1, 9, padding=4), (1, 8, 8)),
     ("CS301", nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.BatchNorm2d(2)), (1, 8, 8)),
     ("CS301", nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2)), (1, 8, 8)),

@@ -247,6 +247,14 @@ def test_sizes_beyond_reason_are_refused_at_once(tmp_path: Path) -> None:
         assert network.receptive_field(network.nodes[-1]) in ((None,), (3,))
 
 
+def test_shapes_that_double_without_end_are_left_alone(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Concat", [f"s{i}", f"s{i}"], [f"s{i + 1}"], axis=0)
+             for i in range(60)]  # fmt: skip
+    nodes.append(helper.make_node("Reshape", ["x", "s60"], ["y"]))
+    network = trace(build(tmp_path / "net.onnx", [node("Relu"), *nodes], [1, 4], {}, {"s0": [1]}))
+    assert network.nodes[-1].problem
+
+
 def test_a_sparse_file_larger_than_protobuf_allows_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     with path.open("wb") as file:

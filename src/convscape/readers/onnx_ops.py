@@ -119,6 +119,9 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 Rule = Callable[[Call], Any]
 
+MAX_RANK = 1024
+"""Most numbers that are put together for a shape."""
+
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
@@ -541,6 +544,8 @@ def _fold_concat(call: Call) -> Numbers | None:
     if known is None:
         return None
     values = [v for k in known for v in k.values]
+    if len(values) > MAX_RANK:
+        return None  # no shape is so long
     return Numbers(call.name, (len(values),), values, known[0].dtype)
 
 
