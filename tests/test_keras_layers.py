@@ -1,6 +1,7 @@
 """The Keras layers against Keras's own: arguments, values, training, saving."""
 
 import ast
+import doctest
 import inspect
 import os
 import subprocess
@@ -192,3 +193,9 @@ def test_another_backend_is_refused_with_the_fix() -> None:
     assert done.returncode != 0
     assert "needs Keras on its torch backend; got backend 'jax'" in done.stderr
     assert "KERAS_BACKEND" in done.stderr
+
+
+def test_the_examples_run() -> None:
+    result = doctest.testmod(layers, extraglobs={"np": np})
+    assert result.attempted > 0
+    assert result.failed == 0

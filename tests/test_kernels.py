@@ -1,10 +1,12 @@
 """Every algorithm of the table against slow loops in float64; the laws; the deck's numbers."""
 
+import doctest
 import os
 import stat
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +280,18 @@ def test_winograd_is_chosen_where_its_transforms_pay(
 ) -> None:
     g = Geometry.of((side, side), 3, 1, 1, in_channels=channels, out_channels=filters)
     assert choose(Problem("convolution", (batch, channels, side, side), geometry=g)).name == name
+
+
+@pytest.mark.parametrize("module", ["choose", "reference"])
+def test_the_examples_run(module: str) -> None:
+    assert doctest.testmod(import_module(f"convscape.kernels.{module}")).failed == 0
+
+
+def test_the_page_on_kernels_says_what_happens() -> None:
+    page = Path(__file__).parents[1] / "docs" / "kernels.md"
+    result = doctest.testfile(str(page), module_relative=False)
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 # --- processes ---------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """The differentiable ops against torch's own, and by finite differences."""
 
+import doctest
 from collections.abc import Callable
+from importlib import import_module
 from threading import Thread
 from typing import Any
 
@@ -180,6 +182,14 @@ def test_the_third_derivative_of_batch_norm_is_the_formulas() -> None:
 
     mine = third(lambda x: ops.batch_norm(x, None, None, training=True))
     assert error(mine, third(formula)) < 1e-9
+
+
+@pytest.mark.parametrize("module", ["conv", "pool", "batch_norm"])
+def test_the_examples_run(module: str) -> None:
+    found = import_module(f"convscape.ops.{module}")
+    result = doctest.testmod(found, extraglobs={"torch": torch})
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 # --- NaN and Inf -------------------------------------------------------------------------------
