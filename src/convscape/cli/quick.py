@@ -11,6 +11,7 @@ QUICK = {
     "size": "Output size of one layer, the relationship that gives it, and the border.",
     "solve": "Every window that takes one size to another, for a layer or a chain of layers.",
     "translate": "The same layer for another framework, with code to paste.",
+    "explore": "An interactive page about one layer, or about the layers of a network.",
 }
 """Command names and their line in the list of commands."""
 
