@@ -1,5 +1,7 @@
 """What one run does: the pairing of the arms, what it records, and how it diverges."""
 
+import doctest
+import importlib
 import os
 from typing import Any
 
@@ -132,3 +134,13 @@ def test_a_network_without_finite_logits_diverges_at_step_zero(data: Dataset) ->
     record = train(Run("plain", 0.1, 0), TINY, monster)
     assert record["diverged_at"] == 0
     assert record["losses"] == record["evaluations"] == []
+
+
+EXAMPLES = ["config", "data", "experiments.landscape", "probe", "sources", "state"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_in_the_docstrings_run(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"convscape.study.{name}"))
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -22,9 +22,14 @@ class Snapshot:
         model: A built Keras model on the torch backend, compiled or not.
 
     Example:
-        >>> before = Snapshot(model)                            # doctest: +SKIP
-        >>> _ = model.train_on_batch(x, y)                      # doctest: +SKIP
-        >>> before.restore()     # as if it had never happened    doctest: +SKIP
+        >>> import keras
+        >>> model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
+        >>> before, weights = Snapshot(model), model.get_weights()
+        >>> model.set_weights([weight + 1 for weight in weights])
+        >>> drawn = random.random()
+        >>> before.restore()
+        >>> bool((model.get_weights()[0] == weights[0]).all()), random.random() == drawn
+        (True, True)
     """
 
     def __init__(self, model: Any) -> None:
