@@ -20,7 +20,7 @@ from convscape.arithmetic import InputError
 from convscape.arithmetic.network import Network
 from convscape.readers import trace
 from convscape.readers.keras import read_config
-from convscape.readers.keras_layers import transposed
+from convscape.readers.keras.windows import transposed
 
 L = keras.layers
 

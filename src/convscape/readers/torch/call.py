@@ -9,9 +9,6 @@ from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.geometry import per_axis
 from convscape.arithmetic.network import Node, Weight
 
-Tensor = Node | Weight
-
-
 Ints = int | Sequence[int]
 
 

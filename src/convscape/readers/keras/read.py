@@ -1,7 +1,7 @@
 """Reads Keras models from their configuration: nothing is built or run, no weight is loaded.
 
 A live model gives its configuration by `get_config()`; a `.keras` file holds it as JSON, which is
-only parsed. A layer class that is not in the tables below becomes an unknown node.
+only parsed. A layer class that is not in the table becomes an unknown node.
 """
 
 import json
@@ -14,10 +14,20 @@ from typing import Any
 from convscape.arithmetic.builder import Builder
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.network import Network, Node, Weight
-from convscape.readers.keras_layers import LAYERS, Call
+from convscape.readers.keras.call import Call
+from convscape.readers.keras.table import LAYERS
+from convscape.readers.keras.trees import (
+    filled,
+    first_line,
+    histories,
+    history,
+    nodes_in,
+    tensors_in,
+)
 
 MAX_CONFIG = 64 << 20
 """Largest config.json that is read, in bytes."""
+
 
 Config = Mapping[str, Any]
 
@@ -69,7 +79,7 @@ def read_file(
             raise
         raise InputError(
             "a .keras file is a zip archive with the model's config.json",
-            f"{path}: {type(error).__name__}: {_line(error)}",
+            f"{path}: {type(error).__name__}: {first_line(error)}",
             "save it again with model.save('net.keras')",
         ) from None
     if not isinstance(inner, dict) or not isinstance(inner.get("layers"), list):
@@ -103,7 +113,7 @@ def _functional(model: Any, shapes: Sequence[Sequence[int]] | None, batch: int) 
     except Exception as error:
         raise InputError(
             "a subclassed model must be callable on symbolic tensors",
-            f"{type(model).__name__}: {type(error).__name__}: {_line(error)}",
+            f"{type(model).__name__}: {type(error).__name__}: {first_line(error)}",
             "build it with the functional API, or check the input shape",
         ) from None
 
@@ -131,7 +141,7 @@ def _read(
             raise
         raise InputError(
             "the model's configuration must be one that Keras 3 writes",
-            f"{name}: {type(error).__name__}: {_line(error)}",
+            f"{name}: {type(error).__name__}: {first_line(error)}",
             "save it again with Keras 3",
         ) from None
     return reader.builder.network(outputs, "config")
@@ -186,7 +196,7 @@ class _Reader:
         shapes: Sequence[Sequence[int]] | None,
     ) -> list[Node]:
         layers = {layer["name"]: layer for layer in config["layers"]}
-        ends = [_history(h) for h in _histories(config["input_layers"])]
+        ends = [history(h) for h in histories(config["input_layers"])]
         values: dict[tuple[str, int], list[Node]] = {}
         for at, (name, _, _) in enumerate(ends):
             inner = layers[name]["config"]
@@ -205,14 +215,14 @@ class _Reader:
             self._state(layer.get("inbound_nodes", ()), shown)
         for name, index in self._order(layers, values):
             call = layers[name]["inbound_nodes"][index]
-            args = _filled(call["args"], values)
-            kwargs = _filled(call.get("kwargs", {}), values)
+            args = filled(call["args"], values)
+            kwargs = filled(call.get("kwargs", {}), values)
             found: list[Node] = []
-            _nodes((args, kwargs), found)
+            nodes_in((args, kwargs), found)
             values[name, index] = self._layer(
                 layers[name], found, args, kwargs, prefix, shown.get((name, index))
             )
-        results = [_history(h) for h in _histories(config["output_layers"])]
+        results = [history(h) for h in histories(config["output_layers"])]
         return [values[name, index][at] for name, index, at in results]
 
     def _order(
@@ -231,8 +241,8 @@ class _Reader:
                         "load it with Keras 3 and save it again",
                     )
                 found: list[Any] = []
-                _tensors((call["args"], call.get("kwargs", {})), found)
-                needs[name, index] = {(n, i) for n, i, _ in map(_history, found)} - values.keys()
+                tensors_in((call["args"], call.get("kwargs", {})), found)
+                needs[name, index] = {(n, i) for n, i, _ in map(history, found)} - values.keys()
         order: list[tuple[str, int]] = []
         place = {call: i for i, call in enumerate(needs)}  # Keras lists layers as it runs them
         waiting: dict[tuple[str, int], list[tuple[str, int]]] = {}
@@ -265,7 +275,7 @@ class _Reader:
     def _state(self, tree: Any, out: dict[tuple[str, int], tuple[int, ...] | None]) -> None:
         """Collects the shapes of the tensors in a call's arguments, by who makes them."""
         if isinstance(tree, dict) and tree.get("class_name") == "__keras_tensor__":
-            name, index, at = _history(tree["config"]["keras_history"])
+            name, index, at = history(tree["config"]["keras_history"])
             if at == 0:
                 out[name, index] = self._stated(tree["config"].get("shape"))
         elif isinstance(tree, (dict, list, tuple)):
@@ -346,56 +356,3 @@ def _live_weights(name: str, layer: Any) -> list[Weight]:
         Weight(f"{name}/{w.path}", tuple(w.shape), bool(w.trainable), False, str(w.dtype))
         for w in getattr(layer, "weights", ())
     ]
-
-
-def _histories(ends: Any) -> list[Any]:
-    """[name, node, tensor] triples in any nesting of lists and dictionaries, in order."""
-    if isinstance(ends, dict):
-        return [h for v in ends.values() for h in _histories(v)]
-    if len(ends) == 3 and isinstance(ends[0], str) and isinstance(ends[1], int):
-        return [ends]
-    return [h for v in ends for h in _histories(v)]
-
-
-def _history(triple: Any) -> tuple[str, int, int]:
-    name, index, at = triple
-    return str(name), int(index), int(at)
-
-
-def _tensors(tree: Any, out: list[Any]) -> None:
-    if isinstance(tree, dict):
-        if tree.get("class_name") == "__keras_tensor__":
-            out.append(tree["config"]["keras_history"])
-            return
-        tree = list(tree.values())
-    if isinstance(tree, (list, tuple)):
-        for part in tree:
-            _tensors(part, out)
-
-
-def _filled(tree: Any, values: Mapping[tuple[str, int], list[Node]]) -> Any:
-    """The arguments of a call, nodes in the place of tensors."""
-    if isinstance(tree, dict):
-        if tree.get("class_name") == "__keras_tensor__":
-            name, index, at = _history(tree["config"]["keras_history"])
-            return values[name, index][at]
-        return {k: _filled(v, values) for k, v in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return [_filled(v, values) for v in tree]
-    return tree
-
-
-def _nodes(tree: Any, out: list[Node]) -> None:
-    if isinstance(tree, Node):
-        out.append(tree)
-    elif isinstance(tree, dict):
-        _nodes(list(tree.values()), out)
-    elif isinstance(tree, (list, tuple)):
-        for part in tree:
-            _nodes(part, out)
-
-
-def _line(error: BaseException) -> str:
-    """The first line of a message, cut to a length that is read."""
-    text = str(error).strip().splitlines()
-    return (text[0] if text else "no message")[:160]

@@ -7,10 +7,13 @@ from typing import Any
 from convscape.arithmetic.builder import Builder
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.network import Network, Node, Weight
-from convscape.readers.onnx_ops import OPERATORS, SHAPES, Call, Numbers
+from convscape.readers.onnx.call import Call, Numbers
+from convscape.readers.onnx.shapes import SHAPES
+from convscape.readers.onnx.table import OPERATORS
 
 MAX_BYTES = 2 << 30
 """Largest file that is read: protobuf itself ends here; larger models keep weights outside."""
+
 
 MAX_NUMBERS = 4096
 """Largest integer constant that is read as numbers; they hold shapes and axes."""
