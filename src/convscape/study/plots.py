@@ -28,6 +28,8 @@ STYLE: dict[str, dict[str, Any]] = {
     "batchnorm": {"color": BATCHNORM, "linestyle": "-"},
 }
 SIZE = (4.3, 2.9)
+# On its way to divergence a loss passes many powers of ten, which would flatten all the rest.
+CEILING = 30.0
 
 
 def panel(draw: Callable[[Axes], None], name: str, label: str) -> str:
@@ -108,14 +110,14 @@ def evaluation(name: str, floor: float = 0.0) -> Callable[[Record], Curve]:
 
 
 def training_loss(width: int) -> Callable[[Record], Curve]:
-    """The loss of the training batches, averaged over `width` steps each."""
+    """The loss of the training batches, averaged over `width` steps each, at most `CEILING`."""
 
     def curve(record: Record) -> Curve:
         losses = record["losses"]
         starts = range(0, len(losses), width)
         return (
             [min(s + width, len(losses)) for s in starts],
-            [float(np.mean(losses[s : s + width])) for s in starts],
+            [min(float(np.mean(losses[s : s + width])), CEILING) for s in starts],
         )
 
     return curve

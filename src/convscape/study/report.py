@@ -81,6 +81,7 @@ def render(results: Results) -> str:
         disputes=DISPUTES,
         layers=_layers(results),
         parameters={arm: _first(results, arm)["parameters"] for arm in ARMS},
+        ceiling=plots.CEILING,
         diverged=[run for run in results["runs"] if run["diverged_at"] is not None],
     )
 
