@@ -217,6 +217,18 @@ def test_an_unknown_layer_is_named_and_the_rest_is_traced() -> None:
     assert network.receptive_field(after) == (None, None)
 
 
+def test_a_custom_class_is_not_taken_for_its_namesake() -> None:
+    class ReLU(L.Layer):  # type: ignore[misc, name-defined]
+        def call(self, x: Any) -> Any:
+            return x[:, ::2]
+
+    x = keras.Input((8, 8, 3))
+    registered = keras.saving.register_keras_serializable("convscape-tests")(ReLU)
+    for number, kind in enumerate((ReLU, registered)):
+        half = kind(name=f"half{number}")(L.Flatten()(x))
+        assert "ReLU" in trace(keras.Model(x, half)).node(f"half{number}").problem
+
+
 def test_mixed_precision_halves_activations_and_keeps_weights() -> None:
     x = keras.Input((8, 8, 3))
     network = trace(keras.Model(x, L.Conv2D(4, 3, dtype="mixed_float16")(x)))

@@ -344,9 +344,9 @@ class _Reader:
 
 
 def _foreign(layer: Config) -> bool:
-    """Whether a class only shares its name with one of Keras."""
-    module = layer.get("module")
-    return module is not None and not str(module).startswith("keras")
+    """Whether a class only shares its name with one of Keras: custom ones state no module."""
+    module = layer.get("module", "keras")
+    return module is None or str(module).split(".")[0] != "keras"
 
 
 def _live_weights(name: str, layer: Any) -> list[Weight]:
