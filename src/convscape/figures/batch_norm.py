@@ -229,7 +229,7 @@ def _epsilon(given: Fraction | float | str) -> Fraction:
     return value
 
 
-def _root(value: Fraction) -> Fraction:
+def _root(value: Number) -> Fraction:
     """The square root to 15 decimals."""
     scale = 10**30
     return Fraction(isqrt(value.numerator * scale // value.denominator), 10**15)
@@ -262,7 +262,7 @@ def _per_feature(
     given: Sequence[int | Fraction] | str | None,
     features: int,
     default: tuple[Fraction, ...],
-) -> tuple[Fraction, ...]:
+) -> tuple[Number, ...]:
     if given is None:
         return tuple(default[c % len(default)] for c in range(features))
     values = parse(given)[0][0] if isinstance(given, str) else tuple(Fraction(v) for v in given)

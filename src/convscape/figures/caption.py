@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from convscape.arithmetic.explain import Explanation, explain
-from convscape.figures.numbers import Number, exact, factor, written
+from convscape.figures.numbers import exact, factor, written
 from convscape.figures.scene import Rect, Shape, Text, fitted, text_width
 from convscape.figures.steps import Step
 from convscape.figures.walk import Walk
@@ -156,17 +156,21 @@ def _total(step: Step, digits: int | None) -> str:
     total = written(step.result, digits)
     if step.divisor is None:
         return f"{sign} {total}"
-    whole = sum((t.value or Number(0) for t in step.taps), Number(0))
+    whole = sum(t.value or 0 for t in step.taps)
     return f"= {factor(whole)} / {step.divisor} {sign} {total}"
 
 
-def line_count(walk: Walk, digits: int | None, width: float) -> int:
-    """The most lines that any window's sum takes, so that every frame has room for it."""
-    if walk.count <= 64:
-        return max(len(sum_lines(walk.step(i), digits, width)) for i in range(walk.count))
-    return max(
-        len(sum_lines(walk.at(k, r, c), digits, width))
-        for k in {0, walk.out_channels - 1}
-        for r in {0, walk.outputs[0] // 2, walk.outputs[0] - 1}
-        for c in range(walk.outputs[1])
+def line_count(walk: Walk, width: float) -> int:
+    """Lines that no window's sum exceeds, so that every frame has room: all terms the longest."""
+    value = max((factor(v) for m in walk.x for row in m for v in row), key=len)
+    term, joint = value, " + "
+    if walk.weights:
+        every = (v for maps in walk.weights for m in maps for row in m for v in row)
+        term = f"{value}·{max(map(factor, every), key=len)}"
+    channels = len(walk.channels_of(0))
+    prefix = f"channel {len(walk.x)}: " if channels > 1 else "max of " * walk.pooling
+    first, more = (
+        len(_wrapped(before, [term] * walk.windows[1].kernel, joint, width))
+        for before in (prefix, "")
     )
+    return min(MAX_LINES, channels * (first + more * (walk.windows[0].kernel - 1))) + 1

@@ -138,7 +138,7 @@ def lines_needed(layout: Layout) -> int:
         return 0
     wide, _ = caption.table_size(caption.explanations(layout.walk))
     width = layout.width - 3 * MARGIN - wide
-    return 1 + caption.line_count(layout.walk, layout.look.digits, width)
+    return 1 + caption.line_count(layout.walk, width)
 
 
 def _maps(layout: Layout, step: Step | None, done: int) -> list[Shape]:

@@ -57,10 +57,11 @@ class Stack:
                     f"{window.padding}",
                     "give a larger input",
                 )
-            if len(places(window, n)) > MAX_INPUT:
+            span = places(window, n)
+            if span.stop - span.start > MAX_INPUT or window.kernel > MAX_INPUT:
                 raise InputError(
                     f"a stack is drawn on at most {MAX_INPUT} cells, padding included",
-                    f"{len(places(window, n))} before layer {layer}",
+                    f"{span.stop - span.start} before layer {layer}, kernel {window.kernel}",
                     "draw a smaller input; the field repeats",
                 )
 

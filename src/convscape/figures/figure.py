@@ -14,6 +14,9 @@ from convscape.figures.theme import theme_named
 
 DEFAULT_SECONDS = 1.0
 
+MAX_INLINE = 64
+"""Most frames that a notebook's page is given to play."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -119,8 +122,13 @@ class Figure:
         return self.frames
 
     def _repr_svg_(self) -> str:
-        """What notebooks show."""
+        """What notebooks show: the still."""
         return self.svg()
+
+    def _repr_html_(self) -> str:
+        """What notebooks show where they can: the animation, if there is one, at full size."""
+        moving = 1 < len(self.frames) <= MAX_INLINE
+        return f'<div style="overflow-x:auto">{self.playing_svg() if moving else self.svg()}</div>'
 
 
 _STILL: Mapping[str, Callable[[Figure], bytes]] = MappingProxyType(

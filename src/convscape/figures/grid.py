@@ -93,7 +93,7 @@ def input_map(walk: Walk, channel: int, look: Look, x0: float, y0: float) -> lis
                     value = walk.x[channel][at[0]][at[1]]
                     out.append(_value(value, look, x, y, "ink", f"value {key}"))
             elif look.style == "numbers" and r < spare[0] and c < spare[1]:
-                zero = None if walk.operation == "max_pool" else Number(0)
+                zero = None if walk.operation == "max_pool" else 0
                 out.append(_value(zero, look, x, y, "muted", ""))
     return out
 
@@ -189,7 +189,7 @@ def output_map(
                 out.append(Rect(x + 1.5, y + 1.5, look.cell - 3, look.cell - 3, None, "differs", 2,
                                 key=f"differs {k} {r} {c}", z=OUTLINE))  # fmt: skip
             if look.style == "numbers":
-                text = written(walk.at(k, r, c).result, look.digits)
+                text = written(walk.results[k][r][c], look.digits)
                 out.append(centred(text, look, x, y, "ink", f"result y {k} {r} {c}"))
     return out
 

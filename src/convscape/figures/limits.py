@@ -42,7 +42,8 @@ def check_drawable(
                 "pad more, or use a smaller kernel or dilation",
             )
         outputs.append(w.output(n))
-        sides.append(len(places(w, n)))
+        span = places(w, n)
+        sides.append(span.stop - span.start)  # len() of a range has a limit, sizes have none
         if max(outputs[-1], sides[-1], w.kernel) > MAX_SIDE:
             raise InputError(
                 f"a figure draws at most {MAX_SIDE} cells a side, padding and spreading included",

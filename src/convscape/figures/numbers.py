@@ -11,7 +11,7 @@ from re import fullmatch
 
 from convscape.arithmetic.errors import InputError
 
-Number = Fraction
+Number = int | Fraction
 Grid = tuple[tuple[Number, ...], ...]
 Maps = tuple[Grid, ...]
 
@@ -29,7 +29,7 @@ def grid(pattern: Sequence[Sequence[int]], rows: int, columns: int, turn: int = 
     """A pattern repeated over a grid of any size, begun `turn` cells later for each map."""
     height, width = len(pattern), len(pattern[0])
     return tuple(
-        tuple(Fraction(pattern[(r + turn) % height][(c + 2 * turn) % width])
+        tuple(pattern[(r + turn) % height][(c + 2 * turn) % width]
               for c in range(columns))
         for r in range(rows)
     )  # fmt: skip
@@ -37,9 +37,7 @@ def grid(pattern: Sequence[Sequence[int]], rows: int, columns: int, turn: int = 
 
 def random_grid(rows: int, columns: int, generator: random.Random) -> Grid:
     """Small whole numbers, 0 to 3, the same for the same seed everywhere."""
-    return tuple(
-        tuple(Fraction(int(generator.random() * 4)) for _ in range(columns)) for _ in range(rows)
-    )
+    return tuple(tuple(int(generator.random() * 4) for _ in range(columns)) for _ in range(rows))
 
 
 def parse(text: str) -> Maps:
@@ -67,7 +65,7 @@ def parse(text: str) -> Maps:
     return maps
 
 
-def _number(text: str) -> Fraction:
+def _number(text: str) -> Number:
     text = text.strip().replace(MINUS, "-")
     if not fullmatch(r"[+-]?(\d{1,9}(\.\d{0,6})?|\.\d{1,6})", text):
         raise InputError(
@@ -75,7 +73,12 @@ def _number(text: str) -> Fraction:
             repr(text[:40]),
             'write e.g. "1,2;3,4"',
         )
-    return Fraction(text)
+    return tidy(Fraction(text))
+
+
+def tidy(value: Number) -> Number:
+    """An integer where the number is one: drawing thousands of cells is faster with them."""
+    return value.numerator if value.denominator == 1 else value
 
 
 def written(value: Number | None, digits: int | None = None) -> str:
@@ -92,11 +95,13 @@ def written(value: Number | None, digits: int | None = None) -> str:
     if value is None:
         return f"{MINUS}∞"
     if digits is None:
+        if isinstance(value, int):
+            return str(value) if value >= 0 else f"{MINUS}{-value}"
         text = decimal(value, 2)
         text = text.rstrip("0").rstrip(".") if "." in text else text
     else:
         text = decimal(value, digits)
-    return text if text.strip("-0.") else text.lstrip("-")  # no minus zero
+    return text
 
 
 def decimal(value: Number, digits: int) -> str:
@@ -106,8 +111,8 @@ def decimal(value: Number, digits: int) -> str:
         >>> decimal(Fraction(-5, 4), 1)
         '−1.3'
     """
-    scaled = abs(value) * 10**digits
-    whole = int(scaled + Fraction(1, 2))
+    below = value.denominator
+    whole = (2 * abs(value.numerator) * 10**digits + below) // (2 * below)
     text = f"{whole // 10**digits}"
     if digits:
         text += f".{whole % 10**digits:0{digits}d}"
@@ -116,8 +121,8 @@ def decimal(value: Number, digits: int) -> str:
 
 def exact(value: Number, digits: int | None) -> bool:
     """Whether `written` shows the number without rounding it."""
-    scaled: Number = value * Number(10) ** (2 if digits is None else digits)
-    return scaled.denominator == 1
+    power: int = 10 ** (2 if digits is None else digits)
+    return (value * power).denominator == 1
 
 
 def factor(value: Number | None) -> str:

@@ -20,6 +20,7 @@ from convscape.figures.numbers import (
     grid,
     parse,
     random_grid,
+    tidy,
 )
 from convscape.figures.walk import Walk
 
@@ -156,13 +157,13 @@ def _maps(
 
 
 def _flat(found: object) -> Maps:
-    """Maps from maps, or from kernels of maps; every number a Fraction."""
+    """Maps from maps, or from kernels of maps; every number an integer or a fraction."""
     out: list[Grid] = []
     for part in found:  # type: ignore[attr-defined]
         if part and part[0] and isinstance(part[0][0], (list, tuple)):
             out += _flat(part)
         else:
-            out.append(tuple(tuple(Fraction(v) for v in row) for row in part))
+            out.append(tuple(tuple(tidy(Fraction(v)) for v in row) for row in part))
     return tuple(out)
 
 

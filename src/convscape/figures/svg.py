@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import groupby
 from re import compile as pattern
 from xml.sax.saxutils import escape, quoteattr
+from zlib import crc32
 
 from convscape.figures.scene import BASELINE, Hatch, Line, Rect, Scene, Shape, Text, head, strokes
 from convscape.figures.theme import DARK, LIGHT, palette, theme_named
@@ -63,13 +64,15 @@ def playing(
             seen.setdefault(shape, []).append(index)
     turns = count + 1  # the last frame counts twice
     names: dict[tuple[int, ...], str] = {}
+    # Keyframes are known by name to a whole page, so each document has names of its own.
+    own = f"t{crc32(repr((title, scenes[-1].shapes)).encode()) & 0xFFFF:x}-"
     lines: list[str] = []
     ordered = sorted(seen, key=lambda s: (s.z, seen[s]))
     for (_, when), shapes in groupby(ordered, key=lambda s: (s.z, tuple(seen[s]))):
         if len(when) == count:
             lines += _elements(shapes)
         else:
-            name = names.setdefault(when, f"t{len(names)}")
+            name = names.setdefault(when, f"{own}{len(names)}")
             lines += [f'<g class="{name}">', *_elements(shapes), "</g>"]
     total = f"{seconds * turns:g}s"
     rules = []

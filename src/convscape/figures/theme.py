@@ -33,7 +33,7 @@ LIGHT: Mapping[str, str] = MappingProxyType(
         "muted": "#595959",
         "line": "#7D838C",
         "faint": "#B4B9C1",
-        "cell": "#DCE9F5",
+        "cell": "#CFE2F4",
         "pad": "#F1F1EE",
         "gap": "#FAFAF7",
         "window": "#FFE3A6",

@@ -151,12 +151,13 @@ class Walk:
         """The window that makes one output cell."""
         (wr, wc), (n, m) = self.windows, self.spatial
         ys, xs = wr.taps(row, n), wc.taps(column, m)
+        top, left = wr.start(row), wc.start(column)
         taps = []
         for channel in self.channels_of(k):
             kernel = None if self.pooling else self.laid(k, channel)
             for r, y in enumerate(ys):
                 for c, x in enumerate(xs):
-                    place = wr.start(row) + r * wr.dilation, wc.start(column) + c * wc.dilation
+                    place = top + r * wr.dilation, left + c * wc.dilation
                     cell = None if y is None or x is None else (y, x)
                     value = self._value(channel, cell)
                     weight = None if kernel is None else kernel[r][c]
@@ -166,18 +167,17 @@ class Walk:
     def _value(self, channel: int, cell: Pair | None) -> Number | None:
         if cell is not None:
             return self.x[channel][cell[0]][cell[1]]
-        return None if self.operation == "max_pool" else Fraction(0)
+        return None if self.operation == "max_pool" else 0
 
     def _summed(self, out: tuple[int, int, int], taps: tuple[Tap, ...]) -> Step:
         if self.operation == "max_pool":
             real = [t.value for t in taps if t.value is not None]
             return Step(out, taps, max(real) if real else None)
         if self.operation == "avg_pool":
-            total = sum((t.value or Fraction(0) for t in taps), Fraction(0))
+            total = Fraction(sum(t.value or 0 for t in taps))
             divisor = self._divisor(out[1], out[2])
             return Step(out, taps, total / divisor if divisor else None, divisor)
-        products = ((t.value or Fraction(0)) * (t.weight or Fraction(0)) for t in taps)
-        return Step(out, taps, sum(products, Fraction(0)))
+        return Step(out, taps, sum((t.value or 0) * (t.weight or 0) for t in taps))
 
     def _divisor(self, row: int, column: int) -> int:
         paddings = [
@@ -213,7 +213,9 @@ class Walk:
                 "only a transposed convolution scatters", self.operation, "draw it as windows"
             )
         rows, columns = self.outputs
-        totals = [[[Fraction(0)] * columns for _ in range(rows)] for _ in self.weights]
+        totals: list[list[list[Number]]] = [
+            [[0] * columns for _ in range(rows)] for _ in self.weights
+        ]
         out = []
         for channel, values in enumerate(self.x):
             for y, row in enumerate(values):
