@@ -17,7 +17,7 @@ Run = Any
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs `convscape draw ...` in an empty folder; gives exit status, standard output and error."""
+    """Runs `convscape draw ...` in an empty folder; gives status, standard output and error."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str) -> tuple[int, str, str]:
@@ -112,7 +112,7 @@ def test_a_network_is_charted_from_a_factory(run: Run) -> None:
         (["5", "--step", "9", "-o", "a.svg"], "9 of 9"),
         (["5", "--field", "k3", "--batch-norm", "-o", "a.svg"], "of one kind"),
         (["5", "--field", "3x3", "-o", "a.svg"], "a layer of a stack is written"),
-        (["6", "-s", "2", "-p", "same", "--compare", "keras,torch", "-o", "a.svg"], "stride 1 only"),
+        (["6x", "-s2", "-p", "same", "--compare", "keras,torch", "-o", "a.svg"], "stride 1 only"),
         (["6", "--compare", "keras,caffe", "-o", "a.svg"], "known dialects"),
         (["6", "-p", "1/2/3", "--compare", "keras,torch", "-o", "a.svg"], "one for each"),
         (["6", "--compare", "keras", "-o", "a.svg"], "2 to 4 dialects"),

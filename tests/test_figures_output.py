@@ -4,13 +4,20 @@ import io
 import re
 import stat
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from convscape.arithmetic import Geometry, InputError, Window
-from convscape.figures import Figure, draw, enable_notebook
+from convscape.figures import (
+    Figure,
+    batch_norm_figure,
+    draw,
+    enable_notebook,
+    field_figure,
+)
 from convscape.figures.figure import ENDINGS, write_whole
 from convscape.figures.scene import Rect, Scene, Text
 from convscape.figures.theme import DARK, LIGHT, MARKS_ON, TEXT_ON, contrast
@@ -75,8 +82,8 @@ def pairs_drawn(scene: Scene) -> set[tuple[str, str]]:
             continue
         x = text.x + {"start": 3, "middle": 0, "end": -3}[text.anchor]
         below = [
-            r for r in painted[:at]
-            if isinstance(r, Rect) and r.fill and r.x <= x <= r.x + r.w and r.y <= text.y <= r.y + r.h
+            r for r in painted[:at] if isinstance(r, Rect) and r.fill
+            and r.x <= x <= r.x + r.w and r.y <= text.y <= r.y + r.h
         ]  # fmt: skip
         found.add((text.role, below[-1].fill or "bg" if below else "bg"))
     return found
@@ -94,32 +101,74 @@ def test_no_text_is_drawn_on_a_fill_that_was_not_checked(style: str, operation: 
             assert pairs_drawn(scene) <= set(TEXT_ON)
 
 
-def visible_texts(text: str, turn: int, turns: int) -> list[str]:
-    """What a self-playing SVG shows in one turn, by its own keyframes."""
-    root = ET.fromstring(text)
+def visible(root: ET.Element, turn: int, turns: int) -> Iterator[ET.Element]:
+    """What a self-playing SVG shows in one turn, by its own keyframes, in the order painted."""
     rules = {}
     style = root.findtext(f"{SVG}style") or ""
     for name, marks in re.findall(r"@keyframes ([\w-]+)\{((?:[\d.]+%\{[^}]*\})+)\}", style):
         rules[name] = [(float(p), v == "visible") for p, v in
                        re.findall(r"([\d.]+)%\{visibility:(\w+)\}", marks)]  # fmt: skip
     now = 100 * (turn + 0.5) / turns
-    shown = []
     for child in root:
         group = child.get("class", "") if child.tag == f"{SVG}g" else ""
-        if group and not [v for p, v in rules[group] if p <= now][-1]:
-            continue
-        shown += [t.text or "" for t in child.iter(f"{SVG}text")]
-    return sorted(shown)
+        if not group or [v for p, v in rules[group] if p <= now][-1]:
+            yield from child.iter()
 
 
 def test_a_playing_svg_shows_each_frame_in_its_turn(figure: Figure) -> None:
     text = figure.playing_svg()
-    turns = len(figure.frames) + 1  # the last frame stays twice as long
+    root, turns = ET.fromstring(text), len(figure.frames) + 1  # the last frame stays twice as long
     for turn in range(turns):
         scene = figure.frames[min(turn, len(figure.frames) - 1)]
-        assert visible_texts(text, turn, turns) == sorted(
+        texts = [e.text for e in visible(root, turn, turns) if e.tag == f"{SVG}text"]
+        assert sorted(t or "" for t in texts) == sorted(
             s.text for s in scene.shapes if isinstance(s, Text)
         )
+
+
+Box = tuple[float, float, float, float]
+
+
+def boxes(element: ET.Element) -> list[Box]:
+    """Left, top, right and bottom of what a rect, or a path of rects, paints."""
+    if element.tag == f"{SVG}rect":
+        x, y, w, h = (float(element.get(a, "0")) for a in ("x", "y", "width", "height"))
+        return [(x, y, x + w, y + h)]
+    found = re.findall(r"M([-\d.]+) ([-\d.]+)h([-\d.]+)v([-\d.]+)h", element.get("d", ""))
+    return [(float(x), float(y), float(x) + float(w), float(y) + float(h)) for x, y, w, h in found]
+
+
+def topmost(fills: list[tuple[Box, str]], x: float, y: float) -> str:
+    return [fill for (x0, y0, x1, y1), fill in fills if x0 <= x <= x1 and y0 <= y <= y1][-1]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        draw(Window(3, stride=2, padding=(1, 1)), 5),
+        draw(Window(3, 1, 1, 2, (1, 1)), 3, transposed="scatter", style="colours"),
+        field_figure([Window(3), Window(3, stride=2)], 11),
+        batch_norm_figure(),
+    ],
+    ids=["windows", "scatter", "field", "batch norm"],
+)
+def test_a_playing_svg_paints_what_its_frames_paint(made: Figure) -> None:
+    """Merging the frames must not change what lies on top."""
+    text = made.playing_svg()
+    root, turns = ET.fromstring(text), len(made.frames) + 1
+    for turn in (0, 1, turns - 2):
+        shown: list[tuple[Box, str]] = []
+        for element in visible(root, turn, turns):
+            fill = re.search(r"f-(\w+)", element.get("class", ""))
+            if fill and element.tag in (f"{SVG}rect", f"{SVG}path"):
+                shown += [(box, fill[1]) for box in boxes(element)]
+        exact = [
+            ((s.x, s.y, s.x + s.w, s.y + s.h), s.fill)
+            for s in made.frames[turn].painted() if isinstance(s, Rect) and s.fill
+        ]  # fmt: skip
+        for (x0, y0, x1, y1), _ in exact:
+            at = (x0 + x1) / 2, (y0 + y1) / 2
+            assert topmost(shown, *at) == topmost(exact, *at)
 
 
 def test_without_motion_a_playing_svg_shows_its_last_frame(figure: Figure) -> None:

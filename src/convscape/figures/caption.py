@@ -124,7 +124,9 @@ def sum_lines(step: Step, digits: int | None, width: float) -> list[str]:
         mine = [t for t in step.taps if t.channel == channel]
         for _, row in groupby(mine, key=lambda t: t.kernel[0]):
             terms = [
-                factor(t.value) if t.weight is None else f"{factor(t.value)}·{factor(t.weight)}"
+                (written if largest else factor)(t.value)
+                if t.weight is None
+                else f"{factor(t.value)}·{factor(t.weight)}"
                 for t in row
             ]
             lines += _wrapped(prefix, terms, joint, width)

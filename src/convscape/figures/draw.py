@@ -149,7 +149,7 @@ def fitting_cell(walk: Walk) -> float:
     (rows, columns), (high, wide) = walk.outputs, (len(walk.places(0)), len(walk.places(1)))
     across = wide + columns + walk.windows[1].kernel
     down = max(high * len(walk.x), rows * walk.out_channels)
-    return max(20, min(36, 1400 // across, 1400 // down))
+    return max(20, min(36, 1800 // across, 1800 // down))
 
 
 def describe(walk: Walk) -> str:

@@ -14,8 +14,11 @@ from convscape.figures.walk import Walk
 Style = Literal["numbers", "colours", "plain"]
 STYLES: tuple[Style, ...] = get_args(Style)
 
-CELL, WINDOW, OUTLINE, WRITING = 0, 1, 2, 3
-"""Layers: cells, what the window paints over them, outlines and hatching, text."""
+CELL, WINDOW, NOW, OUTLINE, WRITING = range(5)
+"""Layers: cells, what a window paints or fills, the current cell, outlines and hatching, text.
+
+Shapes that lie on each other are on different layers: animations keep the order of layers only.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +202,7 @@ def current(walk: Walk, step: Step, look: Look, x0: float, y0: float) -> list[Sh
     _, r, c = step.out
     x, y = x0 + c * look.cell, y0 + r * look.cell
     return [
-        Rect(x, y, look.cell, look.cell, "now", "line", z=WINDOW),
+        Rect(x, y, look.cell, look.cell, "now", "line", z=NOW),
         Rect(x, y, look.cell, look.cell, None, "done", 2.5, z=OUTLINE),
     ]
 

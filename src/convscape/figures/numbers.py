@@ -26,10 +26,10 @@ MINUS = "−"
 
 
 def grid(pattern: Sequence[Sequence[int]], rows: int, columns: int, turn: int = 0) -> Grid:
-    """A pattern repeated over a grid of any size, begun `turn` cells later for each map."""
+    """A pattern repeated over a grid of any size, begun elsewhere for each `turn`."""
     height, width = len(pattern), len(pattern[0])
     return tuple(
-        tuple(pattern[(r + turn) % height][(c + 2 * turn) % width]
+        tuple(pattern[(r + turn) % height][(c + 2 * turn + turn // height) % width]
               for c in range(columns))
         for r in range(rows)
     )  # fmt: skip

@@ -71,7 +71,7 @@ class Text:
     anchor: Anchor = "middle"
     bold: bool = False
     key: str = ""
-    z: int = 3
+    z: int = 4
 
 
 @dataclass(frozen=True, slots=True)
