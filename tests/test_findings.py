@@ -133,6 +133,24 @@ def test_the_field_of_a_stack_is_compared_with_the_input() -> None:
     assert "from 4 on" in finding.message  # 3, 5, 7, 9, 11: the fifth covers 10
 
 
+def test_attention_among_tokens_is_no_small_field() -> None:
+    class Tokens(nn.Module):
+        def __init__(self, attend: bool) -> None:
+            super().__init__()
+            self.patch, self.attend = nn.Conv2d(3, 8, 4, stride=4), attend
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            t = self.patch(x).flatten(2).transpose(1, 2)
+            if self.attend:
+                t = t + nn.functional.scaled_dot_product_attention(t, t, t)
+            out: torch.Tensor = t.mean(1)
+            return out
+
+    assert found(Tokens(True), (3, 16, 16), "CS202") == []
+    (finding,) = found(Tokens(False), (3, 16, 16), "CS202")
+    assert "4 of 16" in finding.message
+
+
 def test_only_the_last_layer_of_a_gridded_stack_is_named() -> None:
     stack = nn.Sequential(*(nn.Conv1d(1, 1, 3, dilation=4) for _ in range(4)), nn.Conv1d(1, 1, 3))
     (finding,) = found(stack, (1, 64), "CS201")

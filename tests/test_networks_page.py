@@ -46,6 +46,17 @@ def test_the_page_says_what_is_measured(row: list[str]) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["MobileNetV2", "EfficientNet"])
+def test_momenta_that_the_page_names_are_found(name: str) -> None:
+    model, shape = model_of(f"{name}ForImageClassification")
+    wrong = [m.momentum for m in model.modules()
+             if isinstance(m, torch.nn.BatchNorm2d) and m.momentum > 0.5]  # fmt: skip
+    findings = check(trace(model, shape), select=["CS304"])
+    assert len(findings) == len(wrong)
+    for finding, momentum in zip(findings, wrong, strict=True):
+        assert f"momentum={momentum:g} keeps" in finding.message
+
+
 def test_the_page_has_all_the_networks() -> None:
     assert len(ROWS) == 7
     assert len({row[0] for row in ROWS}) == 7

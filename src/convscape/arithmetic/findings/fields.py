@@ -68,20 +68,30 @@ def _deepest(network: Network) -> Node | None:
     return None
 
 
+def _widens(network: Network, node: Node, source: int) -> bool:
+    """Whether cells from here on read the whole axis (attention), or what no field tells."""
+    for after in network.nodes[node.index :]:
+        reach = after.reach.get(source)
+        if reach is None:
+            continue
+        follows = any(s == source for atoms in after.atoms for s, _ in atoms)
+        if reach.lost or (reach.whole and follows):
+            return True
+    return False
+
+
 def too_small(network: Network) -> Iterator[Finding]:
     """CS202: the last map's cells see less than the input, or would where nothing is global."""
     node = _deepest(network)
     if node is None:
         return
     short = []
-    whole = False
     for source in network.told(node):
         field = _field(network, node, source)
         cells = network.sources[source].cells
-        whole = whole or node.reach[source].whole
-        if field is not None and field.size < cells:
+        if field is not None and field.size < cells and not _widens(network, node, source):
             short.append(f"{field.size} of {cells}")
-    if short and not whole:
+    if short:
         yield Finding(
             "CS202", "field-too-small", node.name,
             f"a cell of the last map sees {each_axis(short)} input cells on an axis",
