@@ -185,7 +185,7 @@ def test_a_reader_that_stops_early_gets_no_traceback() -> None:
     assert (result.returncode, result.stderr) == (1, b"")
 
 
-@pytest.mark.parametrize("command", list(QUICK))
+@pytest.mark.parametrize("command", ["size", "solve", "translate"])
 def test_every_example_in_the_help_runs(command: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as end:
         run(command, ["--help"])

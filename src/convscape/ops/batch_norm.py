@@ -78,13 +78,22 @@ def batch_norm(
             )
     if training:
         _check_count(x)
-    if choose(problem("batch_norm", x), algorithm).module is None:
+    if not torch.compiler.is_compiling() and (
+        choose(problem("batch_norm", x), algorithm).module is None
+    ):
         return functional.batch_norm(
             x, running_mean, running_var, weight, bias, training, momentum, eps
         )
     if not training:
         assert running_mean is not None
         assert running_var is not None
+        if torch.compiler.is_compiling():
+            from convscape.ops import compiled
+
+            result: torch.Tensor = compiled.batch_norm_inference(
+                x, running_mean, running_var, weight, bias, eps, algorithm
+            )
+            return result
         return _normalize(x, running_mean, running_var, weight, bias, eps, algorithm)
     y, mean, var = batch_norm_moments(x, weight, bias, eps, algorithm=algorithm)
     count = x.numel() // max(1, x.shape[1])
@@ -122,6 +131,11 @@ def batch_norm_moments(
         (tensor([2.]), tensor([1.]))
     """
     _check(x, weight, bias)
+    if torch.compiler.is_compiling():
+        from convscape.ops import compiled
+
+        y, mean, var = compiled.batch_norm_moments(x, weight, bias, eps, algorithm)
+        return y, mean, var
     row = choose(problem("batch_norm", x), algorithm)
     if row.module is None:
         axes = (0, *range(2, x.dim()))

@@ -77,6 +77,12 @@ def conv2d(
         return conv2d(
             x[None], weight, bias, stride, padding, dilation, groups, algorithm=algorithm
         )[0]
+    if torch.compiler.is_compiling():
+        from convscape.ops import compiled
+
+        given = compiled.two(stride), *compiled.spelled(padding), compiled.two(dilation), groups
+        y: torch.Tensor = compiled.conv2d(x, weight, bias, *given, algorithm)
+        return y
     geometry = _geometry(x, weight, bias, stride, padding, dilation, groups)
     row = choose(problem("convolution", x, geometry), algorithm)
     if row.module is None:

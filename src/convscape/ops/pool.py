@@ -134,6 +134,15 @@ def avg_pool2d(
             x[None], kernel_size, stride, padding, ceil_mode, count_include_pad,
             divisor_override, algorithm=algorithm,
         )[0]  # fmt: skip
+    if torch.compiler.is_compiling():
+        from convscape.ops import compiled
+
+        step = compiled.two(kernel_size if stride is None else stride)
+        given = compiled.two(kernel_size), step, *compiled.spelled(padding)
+        y: torch.Tensor = compiled.avg_pool2d(
+            x, *given, ceil_mode, count_include_pad, divisor_override, algorithm
+        )
+        return y
     if divisor_override == 0:
         raise InputError("divisor_override must not be 0", "0", "leave it None for the cell count")
     plain, geometry = _geometry(x, kernel_size, stride, padding, 1, ceil_mode)
@@ -169,6 +178,13 @@ def _max_pool(
     return_indices: bool,
     algorithm: str,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    if torch.compiler.is_compiling():
+        from convscape.ops import compiled
+
+        step = compiled.two(kernel_size if stride is None else stride)
+        given = compiled.two(kernel_size), step, *compiled.spelled(padding)
+        y, where = compiled.max_pool2d(x, *given, compiled.two(dilation), ceil_mode, algorithm)
+        return y, where if return_indices else None
     _, geometry = _geometry(x, kernel_size, stride, padding, dilation, ceil_mode)
     row = choose(problem("pooling", x, geometry), algorithm)
     if row.module is None:
