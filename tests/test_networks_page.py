@@ -50,7 +50,7 @@ def test_the_page_says_what_is_measured(row: list[str]) -> None:
 def test_momenta_that_the_page_names_are_found(name: str) -> None:
     model, shape = model_of(f"{name}ForImageClassification")
     wrong = [m.momentum for m in model.modules()
-             if isinstance(m, torch.nn.BatchNorm2d) and m.momentum > 0.5]  # fmt: skip
+             if isinstance(m, torch.nn.BatchNorm2d) and (m.momentum or 0) > 0.5]  # fmt: skip
     findings = check(trace(model, shape), select=["CS304"])
     assert len(findings) == len(wrong)
     for finding, momentum in zip(findings, wrong, strict=True):
