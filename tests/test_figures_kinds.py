@@ -1,13 +1,18 @@
 """Receptive fields, dialects side by side, networks and batch normalization, drawn."""
 
+import doctest
+import importlib
+import pkgutil
 import re
 import xml.etree.ElementTree as ET
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import convscape.figures
 from convscape.arithmetic import InputError, Window
 from convscape.arithmetic.builder import Builder
 from convscape.arithmetic.dialects import Layer
@@ -262,3 +267,22 @@ def test_too_many_channels_are_refused_before_their_numbers_are_made() -> None:
     made = Layer.of("torch", "conv", 3, rank=2, in_channels=10**9, out_channels=10**9)
     with pytest.raises(InputError, match="at most 4096 cells"):
         draw(made, 8)
+
+
+MODULES = [
+    m.name
+    for m in pkgutil.iter_modules(convscape.figures.__path__, "convscape.figures.")
+    if not m.ispkg
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_hold(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_examples_on_the_page_hold() -> None:
+    page = Path(__file__).parent.parent / "docs" / "drawing.md"
+    result = doctest.testfile(str(page), module_relative=False)
+    assert result.failed == 0
+    assert result.attempted > 3

@@ -269,8 +269,9 @@ def gallery(entries: Iterable[Entry], formats: Iterable[str]) -> str:
     lines = [
         "# Figures",
         "",
-        "Drawn by `convscape draw --catalogue docs/figures`; edit `figures/catalogue.py`, not these"
-        " files. The guide is V. Dumoulin and F. Visin, arXiv 1603.07285.",
+        "Drawn by `convscape draw --catalogue docs/figures` from the table in"
+        " `src/convscape/figures/catalogue.py`; do not edit these files. The guide is V. Dumoulin"
+        " and F. Visin, arXiv 1603.07285.",
     ]
     section = ""
     for entry in entries:
@@ -286,4 +287,4 @@ def gallery(entries: Iterable[Entry], formats: Iterable[str]) -> str:
 
 
 def _word(name: str) -> str:
-    return "page" if name.endswith(".svg") else name.rsplit(".", 1)[1].upper()
+    return "still" if name.endswith(".svg") else name.rsplit(".", 1)[1].upper()

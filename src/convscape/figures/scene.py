@@ -164,7 +164,7 @@ def shortened(text: str, size: float, width: float) -> str:
 
     Example:
         >>> shortened("convolution", 10, 40)
-        'convo…'
+        'conv…'
     """
     if text_width(text, size) <= width:
         return text
