@@ -292,7 +292,7 @@ export function explain(w, n, op = "conv", ceilMode = false) {
     output: result,
     formula: `o = ${formula.replaceAll("*", "")}`,
     substituted: `o = ${numbers} = ${result}`,
-    notes: notes(op, slides, n, result),
+    notes: notes(op, slides, n, result, slides.padding[1] - w.padding[1]),
   };
 }
 
@@ -339,7 +339,7 @@ function ofPadding(w, p, [nothing, half, full, other]) {
 
 const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
-function notes(op, w, n, outputs) {
+function notes(op, w, n, outputs, overhang) {
   const b = border(w, n);
   const out = [];
   const [low, high] = w.padding;
@@ -362,7 +362,7 @@ function notes(op, w, n, outputs) {
   } else if (low === extent(w) - 1 && high === 0 && low) {
     out.push("causal: no window reads beyond its own position");
   }
-  if (op !== "transposed") out.push(...borderNotes(w, b, outputs));
+  if (op !== "transposed") out.push(...borderNotes(w, b, outputs, overhang));
   if (b.idle.length) {
     out.push(
       `${count(b.idle.length, "kernel cell")} of ${w.kernel} never meet the input, only zeros`,
@@ -371,7 +371,7 @@ function notes(op, w, n, outputs) {
   return out;
 }
 
-function borderNotes(w, b, outputs) {
+function borderNotes(w, b, outputs, overhang) {
   const out = [];
   if (b.head) out.push(`${count(b.head, "input cell")} cropped at the start`);
   if (b.tail) out.push(`no window reads ${count(b.tail, "input cell")} at the end`);
@@ -379,8 +379,12 @@ function borderNotes(w, b, outputs) {
     const why = w.stride > extent(w) ? "the stride exceeds the kernel" : "stride and dilation";
     out.push(`no window reads ${count(b.skipped, "input cell")} in between (${why})`);
   }
+  if (overhang) {
+    out.push(`ceil_mode: the last window overhangs the end by ${count(overhang, "cell")}`);
+  }
+  const reads = [b.padding_read[0], Math.max(0, b.padding_read[1] - overhang)];
   ["low", "high"].forEach((side, end) => {
-    const [read, not] = [b.padding_read[end], b.padding_unread[end]];
+    const [read, not] = [reads[end], b.padding_unread[end]];
     if (read && not) {
       out.push(`${side} end: ${count(read, "padding cell")} read, ${not} never read`);
     } else if (read || not) {

@@ -1,7 +1,8 @@
-"""The page's modules as one ES module: no build step, so that what is served is what is read.
+"""The page's modules as one ES module, put together when it is asked for: there is no build step.
 
 Each module becomes a function that returns what it exports; imports become reads of what other
-modules returned. Only the forms that these modules use are understood, and any other is refused.
+modules returned. Comments and indentation stay behind (no template literal spans lines). Only the
+forms that these modules use are understood, and any other is refused.
 """
 
 import re
@@ -11,6 +12,8 @@ from importlib import resources
 ENTRY = "explorer"
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";$', re.M)
 _EXPORT = re.compile(r"^export (?:function\*? |class |const )(\w+)", re.M)
+_COMMENT = re.compile(r"^ *(?://.*|/\*\*(?:.|\n)*?\*/)\n", re.M)
+_BLANK = re.compile(r"^(?: +|\n+)", re.M)
 _DEFAULT = re.compile(r"^export default .*;$", re.M)
 
 
@@ -60,4 +63,5 @@ def _add(name: str, parts: dict[str, str], names: dict[str, str]) -> None:
     body = _DEFAULT.sub("", re.sub(r"^export (?=function|class|const)", "", body, flags=re.M))
     if left := re.search(r"^(?:import|export)\b.*", body, re.M):
         raise ValueError(f"{name}.js: {left[0]!r} is in a form that is not understood")
+    body = _BLANK.sub("", _COMMENT.sub("", body)).rstrip()
     parts[name] = f"const ${name} = (() => {{\n{body}\nreturn {{ {', '.join(own)} }};\n}})();"

@@ -21,6 +21,8 @@ const TOKENS = ["bg", "ink", "muted", "line", "cell", "unread", "pad", "padunrea
   "crop", "now", "hatch"];
 const THEMES = ["auto", "light", "dark"];
 
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
 /** The explorer in an element.
  *
  * options: link (keep the state in the address), network (what a page was opened with), settings
@@ -320,7 +322,7 @@ export class Explorer {
       const axis = alike ? "" : `${a ? "Columns" : "Rows"}: `;
       const number = e.number ? `Relationship ${e.number}: ` : "";
       return [
-        h("p", { class: "cs-name" }, `${axis}${number}${e.name}`),
+        h("p", { class: "cs-name" }, capital(`${axis}${number}${e.name}`)),
         h("p", { class: "cs-formula" }, h("span", {}, e.formula), h("span", {}, e.substituted)),
         e.notes.length ? h("ul", { class: "cs-notes" }, e.notes.map((n) => h("li", {}, n))) : "",
       ];
@@ -370,19 +372,25 @@ export class Explorer {
     this.fit();
   }
 
-  /** The largest cells with which the grids fit, side by side if that is legible. */
+  /** The largest cells with which the grids fit: in one row, in two, or each by itself. */
   fit() {
     if (!this.layouts) return;
     const wide = this.stage.clientWidth;
     if (!wide) return;
     const grids = Object.values(this.grids);
-    const columns = grids.map((g) => (g.width + 4) / 40);
-    const gaps = 2 * 28 + 3 * 8;
     const most = Math.min(64, Math.max(34, window.innerHeight / 12));
-    const beside = (wide - gaps) / columns.reduce((a, b) => a + b);
-    const stacked = wide / Math.max(columns[0], columns[2]);
-    const pixels = beside >= 22 ? beside : Math.min(stacked, 30);
-    for (const grid of grids) grid.scale(Math.max(9, Math.min(most, pixels)));
+    const row = (some, pixels) => some.reduce((total, g) => total + Math.max(
+      ((g.width + 4) / 40) * pixels + 4, g.title.offsetWidth), (some.length - 1) * 28);
+    const largest = (rows, limit) => {
+      let pixels = limit;
+      while (pixels > 9 && rows.some((some) => row(some, pixels) > wide)) pixels -= 0.5;
+      return pixels;
+    };
+    const [input, kernel, output] = grids;
+    let pixels = largest([grids], most);
+    if (pixels < 22) pixels = largest([[input, kernel], [output]], Math.min(most, 44));
+    if (pixels < 16) pixels = largest([[input], [output]], 22);
+    for (const grid of grids) grid.scale(pixels);
   }
 
   // ---- painting ----

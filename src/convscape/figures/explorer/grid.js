@@ -34,7 +34,7 @@ export class Grid {
     this.name = name;
     this.on = on;
     this.hatch = unique("hatch");
-    this.title = h("h3", { class: "cs-grid-title", id: unique("title") });
+    this.title = h("h2", { class: "cs-grid-title", id: unique("title") });
     this.svg = svg("svg", { "aria-hidden": "true", focusable: "false" });
     this.box = h("div", {
       class: `cs-grid cs-${name}`,

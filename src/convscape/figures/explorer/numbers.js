@@ -16,7 +16,7 @@ const scattered = (channel, y, x, most) =>
   floorDiv(mod(channel * 7919 + y * 104729 + x * 1299709 + y * x * 15485863, 9973), 7) % most;
 
 export const defaultInput = (channel, y, x) =>
-  (channel === 0 && DECK_INPUT[y]?.[x]) ?? scattered(channel + 1, y, x, 4);
+  (channel === 0 ? DECK_INPUT[y]?.[x] : undefined) ?? scattered(channel + 1, y, x, 4);
 
 export const defaultWeight = (filter, channel, y, x, [rows, columns]) =>
   filter === 0 && channel === 0 && rows <= 3 && columns <= 3

@@ -146,10 +146,10 @@ export class DialectPanel {
         body.replaceChildren(h("p", { class: "cs-refused" }, `Refused: ${side.error.message}`));
         return;
       }
-      const pads = side.p.windows.slice(-settings.rank).map((w) => `(${w.padding.join(", ")})`);
+      const ends = side.p.windows.slice(-settings.rank).map((w) => w.padding);
       const kind = own.operation === "transposed" ? "pads of the spread input" : "pads";
       body.replaceChildren(
-        h("p", {}, `${times(side.p.outputs.slice(-settings.rank))}, ${kind} ${pads.join(" ")}`),
+        h("p", {}, `${times(side.p.outputs.slice(-settings.rank))}, ${kind} ${pads(ends)}`),
         miniature(side.p, numbers, differ?.cells[at] ?? null, DIALECT_TITLES[this.sides[at].dialect]),
       );
     });
@@ -190,7 +190,7 @@ export class DialectPanel {
         return [
           DIALECT_TITLES[dialect],
           typeof layer.padding[0] === "string" ? `"${layer.padding[0]}"` : pads(layer.padding),
-          windows.map((w) => `(${w.padding.join(", ")})`).join(" "),
+          pads(windows.map((w) => w.padding)),
           times(windows.map((w, a) => output(w, settings.input[a]))),
           same ? "as drawn" : "other windows than drawn",
         ];
@@ -204,8 +204,11 @@ export class DialectPanel {
   }
 }
 
-const pads = (padding) =>
-  padding.map((p) => (Array.isArray(p) ? `(${p.join(", ")})` : String(p))).join(" ");
+/** Padding of every axis as text, once where the axes agree. */
+function pads(padding) {
+  const each = padding.map((p) => (Array.isArray(p) ? `(${p.join(", ")})` : String(p)));
+  return new Set(each).size === 1 ? each[0] : each.join(" × ");
+}
 
 /** A small grid of output numbers, differing cells marked by an outline and a corner. */
 function miniature(p, numbers, differ, name) {
@@ -707,7 +710,7 @@ export class NetworkPanel {
       this.words,
       scrolled("Layers of the network", table("Layers",
         ["Layer", "Kind", "Output", "Parameters", "MACs", "Field", "Jump", "Findings"], rows)),
-      h("h3", {}, plural(network.findings.length, "finding")),
+      h("h2", {}, plural(network.findings.length, "finding")),
       findings.length ? h("ul", { class: "cs-findings" }, findings) : h("p", {}, "Nothing to report."));
   }
 
