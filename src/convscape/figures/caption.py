@@ -94,7 +94,7 @@ def relationship(found: Sequence[tuple[str, Explanation]], width: float) -> list
     for name, e in found:
         number = f"Relationship {e.relationship.number}: " if e.relationship.number else ""
         axis = f"{name.capitalize()}. " if name else ""
-        said = e.relationship.name
+        said = _signs(e.relationship.name)
         out.append((axis + (number + said if number or axis else said.capitalize()), "ink"))
         formula, numbers = _signs(e.formula), _signs(e.substituted).removeprefix("o ")
         if text_width(f"{formula} {numbers}", 12) <= width:

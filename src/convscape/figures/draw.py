@@ -10,9 +10,9 @@ from convscape.arithmetic.window import Window
 from convscape.figures import convolution, scatter
 from convscape.figures.figure import DEFAULT_SECONDS, Figure
 from convscape.figures.grid import Look, style_named
-from convscape.figures.numbers import Maps
+from convscape.figures.numbers import Maps, written
 from convscape.figures.problem import walk_of
-from convscape.figures.scene import Scene
+from convscape.figures.scene import Scene, text_width
 from convscape.figures.walk import Walk
 
 MAX_FRAMES = 600
@@ -101,7 +101,9 @@ def draw(
 def _windows(
     walk: Walk, look: Look, title: str, step: int | None, sheet: bool, animate: bool
 ) -> tuple[Scene, tuple[Scene, ...]]:
-    look = Look(look.style, fitting_cell(walk), 1 if walk.operation == "avg_pool" else None)
+    look = Look(
+        look.style, fitting_cell(walk, look.style), 1 if walk.operation == "avg_pool" else None
+    )
     layout = convolution.Layout(walk, look, title)
     lines = convolution.lines_needed(layout)
     if sheet:
@@ -121,7 +123,7 @@ def _windows(
 def _scattered(
     walk: Walk, look: Look, title: str, step: int | None, animate: bool
 ) -> tuple[Scene, tuple[Scene, ...]]:
-    layout = scatter.Layout(walk, Look(look.style, fitting_cell(walk)), title)
+    layout = scatter.Layout(walk, Look(look.style, fitting_cell(walk, look.style)), title)
     count = len(layout.steps)
     at = count - 1 if step is None else step
     if not 0 <= at < count:
@@ -144,12 +146,17 @@ def chosen(count: int, most: int = MAX_TILES) -> list[int]:
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
-def fitting_cell(walk: Walk) -> float:
-    """The side of a cell: 36, or less where the picture would become too wide or high."""
+def fitting_cell(walk: Walk, style: str) -> float:
+    """The side of a cell: 36; more for long numbers, less where the picture would be too large."""
+    wanted = 36.0
+    if style == "numbers":
+        into = max((written(v) for m in walk.x for row in m for v in row), key=len)
+        out = max((written(v) for m in walk.results for row in m for v in row), key=len)
+        wanted = max(wanted, text_width(into, 10) / 0.62, text_width(out, 10) + 6)
     (rows, columns), (high, wide) = walk.outputs, (len(walk.places(0)), len(walk.places(1)))
     across = wide + columns + walk.windows[1].kernel
     down = max(high * len(walk.x), rows * walk.out_channels)
-    return max(20, min(36, 1800 // across, 1800 // down))
+    return max(20, min(round(wanted), 1800 // across, 1800 // down))
 
 
 def describe(walk: Walk) -> str:

@@ -38,12 +38,12 @@ class Look:
     @property
     def value_size(self) -> float:
         """Font size of a cell's number."""
-        return round(self.cell * 0.4, 1)
+        return min(15, round(self.cell * 0.4, 1))
 
     @property
     def sub_size(self) -> float:
         """Font size of the kernel's number on a cell."""
-        return max(8, round(self.cell * 0.29, 1))
+        return min(11, max(8, round(self.cell * 0.29, 1)))
 
 
 def style_named(name: str) -> Style:
