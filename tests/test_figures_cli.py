@@ -121,6 +121,11 @@ def test_a_network_is_charted_from_a_factory(run: Run) -> None:
         (["--batch-norm", "--catalogue", "x"], "of one kind"),
         (["--catalogue", "x", "--formats", "bmp"], "known: svg, gif, png, pdf"),
         (["6", "--seconds", "0", "-o", "a.svg"], "0.02 to 60"),
+        (["9x", "--field", "k3", "--sheet", "-o", "a.svg"], "--sheet, which says nothing"),
+        (["6", "--compare", "keras,torch", "--step", "1", "-o", "a.svg"], "--step, which says"),
+        (["5", "--batch-norm", "-o", "a.svg"], "a size, which says nothing"),
+        (["5", "--gamma", "1", "-o", "a.svg"], "--gamma, which says nothing"),
+        (["3", "--transposed", "scatter", "--sheet", "-o", "a.svg"], "a sheet shows windows"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_overwrites_nothing(

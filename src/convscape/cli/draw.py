@@ -52,7 +52,40 @@ class Settings:
         )
 
 
+WINDOW = frozenset(
+    [
+        "size",
+        "kernel",
+        "stride",
+        "padding",
+        "dilation",
+        "pool",
+        "transposed",
+        "output_padding",
+        "ceil_mode",
+        "in_channels",
+        "out_channels",
+        "groups",
+        "values",
+        "weights",
+        "seed",
+        "style",
+    ]
+)
+STEPS = frozenset({"step", "seconds", "animate"})
+APPLIES = {
+    "": WINDOW | STEPS | {"dialect", "sheet"},
+    "--field": STEPS | {"size"},
+    "--compare": WINDOW,
+    "--network": frozenset({"input_", "with_"}),
+    "--batch-norm": STEPS | {"values", "gamma", "beta", "epsilon"},
+    "--catalogue": frozenset({"formats"}),
+}
+"""Which options each kind of figure listens to, besides the theme, the title and the file."""
+
+
 def draw(
+    ctx: typer.Context,
     size: options.Size = None,
     kernel: options.Kernel = "3",
     stride: options.Stride = None,
@@ -114,6 +147,7 @@ def draw(
     asked = [name for name, value in kinds.items() if value is not None]
     if len(asked) > 1:
         raise InputError("a figure is of one kind", " and ".join(asked), "choose one")
+    _refuse_unused(ctx, asked[0] if asked else "")
     if catalogue is not None:
         from convscape.figures.catalogue import write
 
@@ -161,6 +195,20 @@ def draw(
         write_whole(path, data)
     if not files:
         typer.echo(figure.svg(), nl=False)
+
+
+def _refuse_unused(ctx: typer.Context, kind: str) -> None:
+    """Refuse options that the kind of figure would not listen to."""
+    known = APPLIES[kind] | {kind.strip("-").replace("-", "_"), "theme", "title", "output"}
+    for name in ctx.params:
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE" and name not in known:
+            said = "a size" if name == "size" else f"--{name.strip('_').replace('_', '-')}"
+            raise InputError(
+                f"{kind or 'a drawing of windows'} must know every option",
+                f"{said}, which says nothing about it",
+                "leave it out",
+            )
 
 
 def _cells(size: str | None) -> tuple[int, ...]:
