@@ -9,7 +9,8 @@ row of the kernel is one run of products (r fixed, s and c inside), and three pr
 - forward: rows are output pixels;
 - input gradient: the adjoint window. A stride s splits the pixels of dx into s phases, and each
   phase is a forward problem over the kernel cells that reach it: zeros are never multiplied;
-- weight gradient: rows are the (r, s, c) of the weights, and the sum runs over pixels.
+- weight gradient (`gemm_weight`): rows are the (r, s, c) of the weights, and the sum runs over
+  pixels.
 
 Any stride, asymmetric padding, dilation and groups; float32 and float64.
 
@@ -18,23 +19,22 @@ Source: K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multipl
 V. Dumoulin and F. Visin, arXiv 1603.07285, section 4.
 """
 
-from dataclasses import dataclass
-from math import gcd
-
 import numpy as np
 from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
-from convscape.arithmetic.window import Window
+from convscape.kernels.cpu.gemm_weight import weight_grad
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, empty, flat, is_channels_last, padded
+from convscape.kernels.cpu.phases import phase_of, reach
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
 
+__all__ = ["forward", "input_grad", "weight_grad"]
+
 _DEPTH = 192  # products of one piece of a sum: its weights (48 KiB at the widest) stay close
 _PIXELS = 32 * ROWS  # pixels of one chunk: its tiles stay in L2 while the pieces pass by
-_RUN = 512  # pixels of one block of the weight gradient: its x and dy stay in L2
 
 # --- the kernels -------------------------------------------------------------------------------
 
@@ -150,47 +150,7 @@ def _correlate_team(
         )  # fmt: skip
 
 
-@kernel
-def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw):
-    """A share of the rows (r, s, c) of the weight gradient, dw[group][row][output channel]."""
-    n_size, h_size, w_size = grid
-    groups, c_size, k_size = channels
-    m_size = dw.size // (groups * k_size)
-    tiles = (m_size + ROWS - 1) // ROWS
-    low, high = tiles * part // parts, tiles * (part + 1) // parts
-    lines = max(1, _RUN // w_size)
-    tile = np.empty((high - low) * ROWS * WIDEST * lanes, x.dtype)
-    for g in range(groups):
-        k0 = 0
-        while k0 < k_size:
-            vectors = block_vectors(k_size - k0, lanes)
-            width = vectors * lanes
-            tile[:] = 0
-            for n in range(n_size):
-                for h in range(0, h_size, lines):
-                    for t in range(low, high):
-                        multiply_add(
-                            vectors, x, rows, t * ROWS,
-                            g * c_size + n * x_steps[0] + h * x_steps[1], x_steps[1], x_steps[2],
-                            dy, g * k_size + k0 + n * dy_steps[0] + h * dy_steps[1],
-                            dy_steps[1], dy_steps[2],
-                            min(lines, h_size - h), w_size, tile, (t - low) * ROWS * width,
-                        )  # fmt: skip
-            for m in range(low * ROWS, min(high * ROWS, m_size)):
-                for j in range(min(width, k_size - k0)):
-                    dw[(g * m_size + m) * k_size + k0 + j] = tile[(m - low * ROWS) * width + j]
-            k0 += width
-
-
-@team
-def _weight_team(parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw):
-    for part in prange(parts):
-        _weight_part(
-            np.int64(part), parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw
-        )
-
-
-# --- the three problems ------------------------------------------------------------------------
+# --- the problems ------------------------------------------------------------------------
 
 
 def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, threads: int) -> Array:
@@ -242,11 +202,11 @@ def input_grad(
     if dx.size == 0:
         return dx
     axes = [
-        [_phase(w, phase, size) for phase in range(min(w.stride, size))]
+        [phase_of(w, phase, size) for phase in range(min(w.stride, size))]
         for w, size in zip(geometry.windows, spatial, strict=True)
     ]
     padding = tuple(
-        _reach(phases, m) for phases, m in zip(axes, geometry.outputs(spatial), strict=True)
+        reach(phases, m) for phases, m in zip(axes, geometry.outputs(spatial), strict=True)
     )
     memory, (sn, sh, sw) = padded(dy, (padding[0], padding[1]), threads)
     # Of the adjoint problem the forward's input channels are the outputs.
@@ -267,45 +227,6 @@ def input_grad(
                 bias, part, threads,
             )  # fmt: skip
     return dx
-
-
-def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
-    """The gradient by the weight: the input correlated with dy.
-
-    Args:
-        x: (N, C, H, W), the forward input.
-        dy: (N, K, H', W').
-        geometry: The forward convolution.
-        threads: Threads to use.
-
-    Returns:
-        (K, C / groups, R, S), contiguous.
-    """
-    groups = geometry.groups
-    k, c, r, s = geometry.weight_shape
-    if x.size == 0 or dy.size == 0:
-        return np.zeros(geometry.weight_shape, x.dtype)
-    height, width = geometry.windows
-    memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
-    lanes = SIMD.lanes(x.itemsize)
-    # A last vector that is not full reads on into the next pixel, whose products are dropped;
-    # behind the last pixel there must be something to read.
-    ragged = lanes if (k // groups) % lanes else 0
-    dy_memory, dy_steps = padded(dy, ((0, 0), (0, 0)), threads, tail=ragged)
-    rows = (
-        np.arange(r)[:, None, None] * (sh * height.dilation)
-        + np.arange(s)[:, None] * (sw * width.dilation)
-        + np.arange(c)
-    ).reshape(-1)
-    rows = np.pad(rows, (0, -len(rows) % ROWS), mode="edge")
-    dw = np.empty(groups * r * s * k * c // groups, x.dtype)
-    launch(
-        _weight_part, _weight_team, threads,
-        memory, (sn, sh * height.stride, sw * width.stride), dy_memory, dy_steps, rows,
-        (dy.shape[0], *dy.shape[2:]), (groups, c, k // groups), lanes, dw,
-    )  # fmt: skip
-    dw = dw.reshape(groups, r, s, c, k // groups).transpose(0, 4, 3, 1, 2)
-    return np.ascontiguousarray(dw).reshape(geometry.weight_shape)
 
 
 # --- their parts -------------------------------------------------------------------------------
@@ -340,42 +261,3 @@ def _grouped(weight: Array, geometry: Geometry) -> Array:
     return weight.reshape(
         geometry.groups, geometry.out_channels // geometry.groups, *weight.shape[1:]
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Phase:
-    """The pixels phase, phase + stride, ... of the forward input along one axis.
-
-    Input cell phase + i stride meets kernel cells `first`, first + `every`, ... (`taps` of them),
-    the first at output cell i + `start`, each next one `back` cells earlier.
-    """
-
-    first: int
-    every: int
-    taps: int
-    start: int
-    back: int
-    count: int
-
-
-def _phase(window: Window, phase: int, size: int) -> _Phase:
-    # Cell i meets kernel cell r in output o when o stride = i + low - r dilation.
-    stride, dilation = window.stride, window.dilation
-    common = gcd(stride, dilation)
-    every, back = stride // common, dilation // common
-    count = -(-(size - phase) // stride)
-    reach = phase + window.padding[0]
-    for first in range(min(every, window.kernel)):
-        start, off = divmod(reach - first * dilation, stride)
-        if off == 0:
-            taps = -(-(window.kernel - first) // every)
-            return _Phase(first, every, taps, start, back, count)
-    return _Phase(0, 1, 0, 0, 0, count)
-
-
-def _reach(phases: list[_Phase], outputs: int) -> tuple[int, int]:
-    """Zeros that dy needs before and after, so that every phase reads inside."""
-    met = [p for p in phases if p.taps]
-    low = max((p.back * (p.taps - 1) - p.start for p in met), default=0)
-    high = max((p.start + p.count - outputs for p in met), default=0)
-    return max(0, low), max(0, high)
