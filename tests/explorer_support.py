@@ -52,7 +52,9 @@ class Tab:
     """A page that collects what must not happen: errors, warnings, requests to elsewhere."""
 
     def __init__(self, started: Any, address: str, **context: Any) -> None:
-        self.context = started.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+        self.context = started.new_context(
+            **{"viewport": {"width": 1280, "height": 900}, **context}
+        )
         self.page = self.context.new_page()
         self.address = address
         self.wrong: list[str] = []

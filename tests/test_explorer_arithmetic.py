@@ -69,7 +69,7 @@ JS_FIELDS = "((w) => [w.kernel, w.stride, w.dilation, w.input_dilation, [...w.pa
 
 def some_windows(count: int, seed: int) -> list[tuple[Window, int]]:
     dice = random.Random(seed)
-    made = []
+    made: list[tuple[Window, int]] = []
     while len(made) < count:
         w = Window(
             dice.randint(1, 7), dice.randint(1, 5), dice.randint(1, 3),
@@ -155,7 +155,7 @@ def test_relationships_formulas_and_notes(page: Any) -> None:
 
 
 def test_padding_names(page: Any) -> None:
-    cases = [
+    cases: list[dict[str, Any]] = [
         {"p": p, "n": n, "k": k, "s": s, "d": d}
         for p in (*PADDING_NAMES, 2)
         for n, k, s, d in product((1, 4, 7, 8), range(1, 6), (1, 2, 3), (1, 2))
@@ -255,7 +255,7 @@ def some_layers(count: int) -> list[tuple[dict[str, Any], list[int]]]:
 
 
 def python_layer(given: dict[str, Any]) -> Layer:
-    pairs = {
+    pairs: dict[str, Any] = {
         name: tuple(tuple(v) if isinstance(v, list) else v for v in value)
         if isinstance(value, list) else value
         for name, value in given.items()
@@ -283,7 +283,7 @@ def test_translations_and_code_are_the_same_text(page: Any) -> None:
 
 def test_receptive_fields(page: Any) -> None:
     dice = random.Random(6)
-    cases = []
+    cases: list[dict[str, Any]] = []
     while len(cases) < 300:
         chain = [w for w, _ in some_windows(dice.randint(1, 4), seed=dice.randrange(1 << 30))]
         n = dice.randint(4, 20)
@@ -297,7 +297,13 @@ def test_receptive_fields(page: Any) -> None:
         chain = [Window(k, s, d, e, tuple(p)) for k, s, d, e, p in c["ws"]]
         field = Field.of(*chain)
         cells = [list(field.cells(o)) for o in range(-2, 5)]
-        return [field.size, field.step, field.period, cells, list(read_cells(chain, c["n"], c["o"]))]
+        return [
+            field.size,
+            field.step,
+            field.period,
+            cells,
+            list(read_cells(chain, c["n"], c["o"])),
+        ]
 
     theirs = run(
         page,
@@ -369,8 +375,8 @@ def correlated(layer: Layer, spatial: list[int], x: Any, w: Any) -> Any:
                             continue
                         wy = windows[0].kernel - 1 - ky if flip else ky
                         wx = windows[1].kernel - 1 - kx if flip else kx
-                        for c in range(per):
-                            found.append(x[f // per_out * per + c][iy][ix] * w[f][c][wy][wx])
+                        first = f // per_out * per
+                        found += [x[first + c][iy][ix] * w[f][c][wy][wx] for c in range(per)]
                 if layer.operation == "max_pool":
                     row.append(max(found) if found else None)
                 elif layer.operation == "avg_pool":
@@ -387,7 +393,7 @@ def correlated(layer: Layer, spatial: list[int], x: Any, w: Any) -> Any:
 
 
 def test_numbers_of_all_operations_groups_and_channels(page: Any) -> None:
-    cases = []
+    cases: list[dict[str, Any]] = []
     for layer, spatial in some_layers(700):
         if layer["dialect"] == "convscape" and len(spatial) == 2:
             answer = refusing(lambda c: python_layer(c[0]).windows(c[1]), (layer, spatial))

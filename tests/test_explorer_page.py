@@ -30,11 +30,20 @@ def address() -> Iterator[str]:
         yield server.address
 
 
-@pytest.fixture
-def tab(chrome: Any, address: str) -> Iterator[Tab]:
+@pytest.fixture(scope="module")
+def shared(chrome: Any, address: str) -> Iterator[Tab]:
     made = Tab(chrome, address)
     yield made
     made.close()
+
+
+@pytest.fixture
+def tab(shared: Tab) -> Iterator[Tab]:
+    """One tab for all tests; each loads the page anew, and each answers for what went wrong."""
+    shared.page.mouse.move(1, 1)
+    yield shared
+    wrong, shared.wrong = shared.wrong, []
+    assert wrong == []
 
 
 def app(page: Any, expression: str) -> Any:
@@ -45,7 +54,7 @@ def app(page: Any, expression: str) -> Any:
 
 
 def until(page: Any, condition: str) -> None:
-    """Wait for a condition; the page's policy forbids the driver's own way, which evaluates text."""
+    """Wait for a condition; the page's policy forbids the driver's own way, an eval."""
     for _ in range(100):
         if app(page, condition):
             return
@@ -55,11 +64,12 @@ def until(page: Any, condition: str) -> None:
 
 def point(page: Any, grid: str, cell: list[int]) -> None:
     """Move the mouse to the middle of a cell [channel, row, column]."""
+    key = ",".join(map(str, cell))
     place = app(
         page,
         f"""(() => {{
           a.grids.{grid}.svg.scrollIntoView({{ block: "center" }});
-          const r = a.grids.{grid}.cells.get("{",".join(map(str, cell))}").box.getBoundingClientRect();
+          const r = a.grids.{grid}.cells.get("{key}").box.getBoundingClientRect();
           return [r.x + r.width / 2, r.y + r.height / 2];
         }})()""",
     )
@@ -364,8 +374,10 @@ def test_hostile_links_always_end_in_a_valid_setting(tab: Tab) -> None:
     page = tab.open(DECK)
     values = ["", "0", "-1", "1e9", "NaN", "Infinity", "99999999999999999999", "x", "1x", "same",
               "1,2,3", "%", "__proto__", "constructor", "<img src=x onerror=alert(1)>"]  # fmt: skip
-    keys = ["op", "rank", "i", "k", "s", "d", "p", "a", "c", "f", "g", "ceil", "x", "w", "at",
-            "filter", "view", "tab", "stack", "to", "a1", "a2", "__proto__", "toString"]  # fmt: skip
+    keys = [
+        "op", "rank", "i", "k", "s", "d", "p", "a", "c", "f", "g", "ceil", "x", "w", "at", "filter",
+        "view", "tab", "stack", "to", "a1", "a2", "__proto__", "toString",
+    ]  # fmt: skip
     opened = page.evaluate(
         """async ([keys, values]) => {
           const m = await import(new URL("explorer.js", location.href));
@@ -376,7 +388,7 @@ def test_hostile_links_always_end_in_a_valid_setting(tab: Tab) -> None:
               const { settings, rest, notes } = m.fromLink(
                 `#op=${op}&i=4&${key}=${encodeURIComponent(value)}`);
               if (m.refusal(settings)) throw new Error(`${key}=${value}`);
-              if (op === "conv" || n % 7 === 0) a.open(settings, rest, notes);
+              if (n % 5 === 0) a.open(settings, rest, notes);
               n += 1;
             }
           return n;
@@ -413,7 +425,7 @@ def test_editing_numbers_as_text_and_by_buttons(tab: Tab) -> None:
     assert outputs(page)[0][0] == 3 + 3 + 2 + 0 + 0 + 1 + 3 + 1 + 2
     page.click("button:has-text('All ones')")
     assert outputs(page) == [[9] * 3] * 3
-    page.click("button:has-text(\"The lesson's numbers\")")
+    page.click('button:has-text("The lesson\'s numbers")')
     assert outputs(page) == [[12, 12, 17], [10, 17, 19], [9, 6, 14]]
     assert tab.settled() == DECK
 
@@ -456,15 +468,18 @@ def test_which_settings_give_this_output_and_choosing_one(tab: Tab) -> None:
     page.click(".cs-solutions button:has-text('k=3 s=2 p=0')")
     assert app(page, "[a.settings.stride, a.problem.outputs]") == [[2, 2], [2, 2]]
     buttons = page.locator(".cs-solutions button")
-    for at in range(buttons.count()):
+    for at in range(min(8, buttons.count())):
         buttons.nth(at).click()
         assert app(page, "a.problem.outputs") == [2, 2]
 
 
 def test_code_of_every_framework_is_shown(tab: Tab) -> None:
     page = tab.open("i=8&k=3&s=2&p=same&tab=code")
-    for name, line in (("Keras", 'padding="same"'), ("PyTorch", "nn.Conv2d(1, 1, (3, 3)"),
-                       ("ONNX", "pads=[0, 0, 1, 1]"), ("JAX", "lax.conv_general_dilated")):  # fmt: skip
+    written = {
+        "Keras": 'padding="same"', "PyTorch": "nn.Conv2d(1, 1, (3, 3)", "ONNX": "pads=[0, 0, 1, 1]",
+        "JAX": "lax.conv_general_dilated",
+    }  # fmt: skip
+    for name, line in written.items():
         page.click(f".cs-tabpanel:visible button:has-text('{name}')")
         assert line in page.inner_text(".cs-tabpanel:visible pre")
 
@@ -476,10 +491,10 @@ def saved(page: Any, kind: str, folder: Path) -> bytes:
     page.click("[role=tab]:has-text('Link and export')")
     with page.expect_download() as waiting:
         page.click(f"[data-save={kind}]")
-    path = folder / waiting.value.suggested_filename
+    path = folder / str(waiting.value.suggested_filename)
     waiting.value.save_as(path)
     assert path.suffix == f".{kind}"
-    return path.read_bytes()
+    return Path(path).read_bytes()
 
 
 def test_the_svg_says_what_the_page_shows(tab: Tab, tmp_path: Path) -> None:
@@ -492,6 +507,10 @@ def test_the_svg_says_what_the_page_shows(tab: Tab, tmp_path: Path) -> None:
     assert not re.search(r"(href|url\()[^#]*http", ElementTree.tostring(root, "unicode"))
 
 
+def frames(picture: Any) -> int:
+    return int(picture.n_frames)
+
+
 @pytest.mark.parametrize(
     "link", [DECK, "op=transposed&i=3&k=3&s=2&p=1&view=scatter", "op=max&rank=1&i=6&k=2&s=2"]
 )
@@ -499,7 +518,7 @@ def test_the_gif_decodes_and_every_frame_is_another(tab: Tab, tmp_path: Path, li
     page = tab.open(link)
     steps = app(page, "Number(a.position.input.max) + 1")
     with Image.open(BytesIO(saved(page, "gif", tmp_path))) as picture:
-        assert (picture.format, picture.n_frames) == ("GIF", steps)
+        assert (picture.format, frames(picture)) == ("GIF", steps)
         seen = []
         for at in range(steps):
             picture.seek(at)
@@ -535,7 +554,7 @@ def test_the_gifs_pixels_survive_the_encoder(tab: Tab) -> None:
         }"""
     )
     with Image.open(BytesIO(bytes(bytes_))) as picture:
-        assert picture.n_frames == 3
+        assert frames(picture) == 3
         for at in range(3):
             picture.seek(at)
             got = picture.convert("RGB").tobytes()

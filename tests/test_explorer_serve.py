@@ -14,7 +14,6 @@ import pytest
 
 from convscape.arithmetic import InputError, Window
 from convscape.arithmetic.builder import Builder
-from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.network import Network
 from convscape.cli.explore import explore
 from convscape.figures.explorer.network import describe
@@ -57,7 +56,14 @@ def test_the_policy_allows_its_own_files_and_nothing_else(server: Server) -> Non
 
 
 def test_only_the_four_files_exist(server: Server) -> None:
-    for path in ("/serve.py", "/../pyproject.toml", "/%2e%2e/", "/etc/passwd", "//x", "/index.html"):
+    for path in (
+        "/serve.py",
+        "/../pyproject.toml",
+        "/%2e%2e/",
+        "/etc/passwd",
+        "//x",
+        "/index.html",
+    ):
         assert ask(server, path)[0] == 404, path
     assert ask(server, "/", "POST")[0] == 501
 
@@ -108,7 +114,9 @@ def test_the_command_line_serves_and_ends_by_ctrl_c() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.fullmatch(r"the explorer is at http://127\.0\.0\.1:(\d+)/#i=5&k=3&s=1&p=0\n", line)
+        found = re.fullmatch(
+            r"the explorer is at http://127\.0\.0\.1:(\d+)/#i=5&k=3&s=1&p=0\n", line
+        )
         assert found, line
         connection = http.client.HTTPConnection(HOST, int(found[1]), timeout=10)
         connection.request("GET", "/")
@@ -135,11 +143,10 @@ def test_no_browser_says_so_and_prints_the_address(
 def some_network() -> Network:
     b = Builder("net <b>")
     x = b.input("x", (1, 3, 224, 224))
-    stem = Geometry((Window(7, 2, padding=(3, 3)),) * 2, 3, 8)
-    y = b.conv("stem <i>", x, stem, axes=(2, 3))
+    here: dict[str, Any] = {"axes": (2, 3), "channel_axis": 1, "out_channels": 8}
+    y = b.conv("stem <i>", x, (Window(7, 2, padding=(3, 3)),) * 2, **here)
     y = b.pool("pool", "max_pool", y, (Window(3, 2, padding=(1, 1)),) * 2, axes=(2, 3))
-    up = Window(3, 1, 1, 2, (1, 2))
-    y = b.conv("up", y, Geometry((up, up), 8, 8), axes=(2, 3))
+    y = b.conv("up", y, (Window(3, 1, 1, 2, (1, 2)),) * 2, transposed=True, **here)
     return b.network([y])
 
 
@@ -173,8 +180,8 @@ def test_a_networks_layers_fields_and_findings_are_on_the_page() -> None:
             assert finding["message"] in shown
         page.click("button:has-text('stem <i>')")
         assert page.inner_text(".cs-name").startswith("Relationship 6")
-        assert page.inner_text(".cs-ikspo tbody").split() == ["32", "7", "2", "3", "16"]
-        assert "Drawn on 32×32 of its 224×224 cells" in page.inner_text(".cs-tabpanel:visible")
+        assert page.inner_text(".cs-ikspo tbody").split() == ["18", "7", "2", "3", "9"]
+        assert "Drawn on 18×18 of its 224×224 cells" in page.inner_text(".cs-tabpanel:visible")
         page.click("button:has-text('up')")
         assert page.inner_text(".cs-name").startswith("Relationship 14")
         tab.close()

@@ -1,5 +1,7 @@
 """The explorer in a notebook: what it tells Python, what it takes, what it refuses."""
 
+import doctest
+import importlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -150,9 +152,18 @@ def test_the_widgets_traits_are_read_back_and_checked() -> None:
     assert widget.layer.stride == (1, 1)
     assert widget.numbers["output"] == [[[1]]]
     assert widget.hover == hover
-    with pytest.raises(InputError, match="all their names: *|have all their names"):
+    with pytest.raises(InputError, match="all their names"):
         widget.settings = {"kernel": [3, 3]}
     with pytest.raises(InputError, match="must fit"):
         widget.settings = {**widget.settings, "kernel": [9, 9]}
     assert widget.layer.stride == (1, 1)
     assert widget._esm == module()
+
+
+@pytest.mark.parametrize("name", ["bundle", "page", "network", "settings", "widget"])
+def test_examples_in_docstrings_hold(name: str) -> None:
+    if name == "widget":
+        pytest.importorskip("anywidget", reason="the notebook extra is not installed")
+    found = doctest.testmod(importlib.import_module(f"convscape.figures.explorer.{name}"))
+    assert found.attempted > 0
+    assert found.failed == 0

@@ -1,7 +1,7 @@
 """`convscape explore`: the interactive page, for a layer or a whole network."""
 
 import re
-from argparse import Namespace
+from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def _parsed(given: list[str], target: str | None) -> Namespace:
         usage="convscape explore [SIZE | MODEL] [options]",
         description=DESCRIPTION,
         epilog="examples:\n" + "\n".join(f"  convscape explore {e}".rstrip() for e in EXAMPLES),
-        formatter_class=layer_options.RawDescriptionHelpFormatter,
+        formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     page = parser.add_argument_group("page")

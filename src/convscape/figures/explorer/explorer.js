@@ -408,7 +408,9 @@ export class Explorer {
     if (filter !== this.kernelOf && p.convolves) this.relabelKernel(filter);
     this.fillOutput();
     for (const name of ["input", "kernel", "output"]) this.grids[name].paint(painted[name]);
-    const ghost = this.hover ? stencil(p, state.mode, state.at, state.filter) : {};
+    const own = stepFocus(p, state.mode, state.at, state.filter);
+    const elsewhere = this.hover && JSON.stringify(this.hover) !== JSON.stringify(own);
+    const ghost = elsewhere ? stencil(p, state.mode, state.at, state.filter) : {};
     this.grids.input.ghost(ghost.input);
     this.grids.output.ghost(ghost.output);
     this.spell(focus);

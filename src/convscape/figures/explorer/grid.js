@@ -28,6 +28,12 @@ export function h(name, attributes = {}, ...children) {
 let serial = 0;
 export const unique = (word) => `convscape-${word}-${(serial += 1)}`;
 
+/** Put a frame around an area, or hide it. */
+function frame(box, area) {
+  for (const [name, value] of Object.entries(area ?? {})) box.setAttribute(name, value);
+  box.setAttribute("visibility", area ? "visible" : "hidden");
+}
+
 export class Grid {
   /** `name` is input, kernel or output; `on` has focus(cell), leave(), edit(cell), key(event). */
   constructor(name, on) {
@@ -82,8 +88,12 @@ export class Grid {
       }
     }
     this.ghostBox = svg("rect", { class: "cs-ghost" });
-    this.svg.replaceChildren(svg("defs", {}, pattern), body, this.ghostBox);
-    this.ghost(null);
+    this.focusBox = svg("rect", { class: "cs-focus" });
+    this.bestBox = svg("rect", { class: "cs-focus" });
+    this.svg.replaceChildren(
+      svg("defs", {}, pattern), body, this.bestBox, this.focusBox, this.ghostBox,
+    );
+    for (const box of [this.ghostBox, this.focusBox, this.bestBox]) frame(box, null);
     this.cursor = this.clamped(this.cursor ?? [0, top, left]);
   }
 
@@ -177,6 +187,11 @@ export class Grid {
       }
     }
     this.painted = map;
+    const marked = (mark) => [...map].find(([at, wear]) => wear.mark === mark && this.cells.has(at));
+    for (const [mark, box] of [["focus", this.focusBox], ["best", this.bestBox]]) {
+      const found = marked(mark);
+      frame(box, found ? this.area([...this.cells.get(found[0]).cell, 1, 1]) : null);
+    }
   }
 
   dress(at, { fill, sub, mark }) {
@@ -189,7 +204,6 @@ export class Grid {
     label.style.fill = (fill && fill !== "now") || cell.fill ? ON_WEIGHT : "";
     const state = `cs-cell cs-k-${kind}${fill === "now" ? " cs-now" : ""}${mark ? ` cs-m-${mark}` : ""}`;
     if (box.getAttribute("class") !== state) box.setAttribute("class", state);
-    if (mark === "focus" || mark === "best") box.parentNode.parentNode.append(box.parentNode);
     if (sub) {
       cell.sub ??= this.subscript(cell);
       if (cell.sub.textContent !== sub) cell.sub.textContent = sub;
@@ -218,17 +232,12 @@ export class Grid {
 
   /** The outline of the running window: [c, y, x, rows, columns], or nothing. */
   ghost(place) {
-    if (!place) {
-      this.ghostBox.setAttribute("visibility", "hidden");
-      return;
-    }
-    const [c, y, x, rows, columns] = place;
+    frame(this.ghostBox, place ? this.area(place) : null);
+  }
+
+  area([c, y, x, rows, columns]) {
     const [px, py] = this.corner([c, y, x]);
-    const attributes = { x: px, y: py, width: columns * CELL, height: rows * CELL, rx: 4 };
-    for (const [name, value] of Object.entries(attributes)) {
-      this.ghostBox.setAttribute(name, value);
-    }
-    this.ghostBox.setAttribute("visibility", "visible");
+    return { x: px, y: py, width: columns * CELL, height: rows * CELL, rx: 4 };
   }
 
   /** Show the cells at a size in pixels. */
@@ -236,5 +245,6 @@ export class Grid {
     this.svg.style.width = `${((this.width + 4) / CELL) * pixels}px`;
     this.svg.style.height = `${((this.height + 4) / CELL) * pixels}px`;
     this.box.classList.toggle("cs-dense", pixels < 20);
+    this.box.classList.toggle("cs-many", this.cells.size > 400);
   }
 }

@@ -35,7 +35,7 @@ def describe(network: Network) -> dict[str, Any]:
         >>> x = b.input("x", (1, 1, 64))
         >>> y = b.pool("pool", "max_pool", x, (Window(2, stride=2),), axes=(2,))
         >>> describe(b.network([y]))["layers"][0]["open"]["settings"]["input"]
-        [32]
+        [12]
     """
     found = as_dict(network)
     for entry, node in zip(found["layers"], network.layers, strict=True):
@@ -70,13 +70,15 @@ def _opened(network: Network, node: Node) -> dict[str, Any] | None:
         notes.append(
             f"One channel of {geometry.in_channels} in and one of {geometry.out_channels} out."
         )
+    if operation == "avg_pool" and any(any(w.padding) for w in windows):
+        notes.append("A trace does not say what its average divides by: real cells are counted.")
     settings = {
         "operation": operation,
         "rank": len(windows),
         "input": drawn,
         **{name: [axis[name] for axis in axes] for name in axes[0]},
         "ceil_mode": False,
-        "count_include_pad": node.settings.get("count_include_pad") is True,
+        "count_include_pad": False,
         "in_channels": 1,
         "out_channels": 1,
         "groups": 1,
@@ -114,15 +116,14 @@ def _settings(operation: str, w: Window) -> dict[str, Any] | None:
 
 
 def _cut(w: Window, n: int) -> int:
-    """The largest input that can be drawn whose border is as on n cells: equal modulo the stride."""
-    if n <= MOST_INPUT and w.output(n) * w.stride <= 64:
-        return n
-    most = MOST_INPUT if w.input_dilation == 1 else max(1, 48 // w.input_dilation)
+    """A smaller input with the same border: equal modulo the stride, with a few windows on it."""
+    most = min(MOST_INPUT, max(12, 2 * w.extent + 2 * w.stride))
+    if w.input_dilation > 1:
+        most = max(1, min(12, 48 // w.input_dilation))
     if n <= most:
         return n
-    least = max(1, min(most, w.extent - sum(w.padding)))
     cut = most - (most - n) % w.stride
-    return cut if cut >= least else most
+    return cut if w.output(cut) else most
 
 
 def _by(sizes: list[int]) -> str:

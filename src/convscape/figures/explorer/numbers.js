@@ -25,35 +25,40 @@ export const defaultWeight = (filter, channel, y, x, [rows, columns]) =>
 
 const two = (values, filler) => (values.length === 1 ? [filler, values[0]] : values);
 
-/** Everything about a layer on an input that does not depend on numbers. */
-export function prepare(layer, spatial) {
-  const none = makeWindow(1);
-  const windows = two(layerWindows(layer, spatial), none);
+const NONE = makeWindow(1);
+
+/** The windows and sizes of a layer on an input: as much as it takes to know what is drawn. */
+export function outline(layer, spatial) {
+  const windows = two(layerWindows(layer, spatial), NONE);
   const sizes = two(spatial, 1);
-  const outputs = windows.map((w, a) => output(w, sizes[a]));
   const convolves = layer.operation === "conv" || layer.operation === "transposed";
-  const per = convolves ? layer.in_channels / layer.groups : 1;
-  const filters = convolves ? layer.out_channels : layer.in_channels;
   return {
     layer,
     operation: layer.operation,
     convolves,
     reversed: layer.operation === "transposed",
     windows,
-    plain: two(configured(layer, spatial), none),
     sizes,
-    outputs,
+    outputs: windows.map((w, a) => output(w, sizes[a])),
+    spans: windows.map((w, a) => (sizes[a] - 1) * w.input_dilation + 1),
+    channels: layer.in_channels,
+    filters: convolves ? layer.out_channels : layer.in_channels,
+  };
+}
+
+/** Everything about a layer on an input that does not depend on numbers. */
+export function prepare(layer, spatial) {
+  const p = outline(layer, spatial);
+  const { windows, sizes, outputs, filters, convolves } = p;
+  return {
+    ...p,
+    plain: two(configured(layer, spatial), NONE),
     kernel: windows.map((w) => w.kernel),
     taps: windows.map((w, a) => range(outputs[a]).map((o) => taps(w, o, sizes[a]))),
-    spans: windows.map((w, a) => (sizes[a] - 1) * w.input_dilation + 1),
-    divisors: layer.operation === "avg_pool"
-      ? two(layerDivisors(layer, spatial), [1])
-      : null,
-    channels: layer.in_channels,
-    filters,
-    per,
-    // Output channels of the same group as output channel f, and its first input channel.
-    perOut: filters / (convolves ? layer.groups : filters),
+    divisors: layer.operation === "avg_pool" ? two(layerDivisors(layer, spatial), [1]) : null,
+    // Input channels that an output channel reads, and output channels that read the same ones.
+    per: convolves ? layer.in_channels / layer.groups : 1,
+    perOut: convolves ? filters / layer.groups : 1,
   };
 }
 
@@ -78,9 +83,9 @@ export function numbersOf(p, editedInput, editedKernel) {
 export function terms(p, numbers, [f, y, x]) {
   const out = [];
   const first = firstChannel(p, f);
-  for (const c of range(p.per)) {
-    for (const ky of range(p.kernel[0])) {
-      for (const kx of range(p.kernel[1])) {
+  for (let c = 0; c < p.per; c += 1) {
+    for (let ky = 0; ky < p.kernel[0]; ky += 1) {
+      for (let kx = 0; kx < p.kernel[1]; kx += 1) {
         const cell = [p.taps[0][y][ky], p.taps[1][x][kx]];
         const real = cell[0] !== null && cell[1] !== null;
         const weight = [c, written(p, 0, ky), written(p, 1, kx)];

@@ -51,9 +51,7 @@ def single(network: Mapping[str, Any] | None = None, link: str = "") -> str:
         script += f"if (!location.hash) history.replaceState(null, '', {json.dumps('#' + link)});\n"
     script = (script + "begin();\n").replace("</", "<\\/")
     policy = POLICY.format(scripts=_hash(script), styles=_hash(style))
-    head = (
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<style>{style}</style>'
-    )
+    head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<style>{style}</style>'
     return _filled(head, f'{island(network)}<script type="module">{script}</script>')
 
 

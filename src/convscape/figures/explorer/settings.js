@@ -4,7 +4,7 @@ import {
   InputError, PADDING_NAMES, range,
 } from "./arithmetic.js";
 import { makeLayer } from "./dialects.js";
-import { paddedBounds, prepare, scatterBounds } from "./numbers.js";
+import { outline, paddedBounds, prepare, scatterBounds } from "./numbers.js";
 
 export const OPERATIONS = ["conv", "transposed", "max_pool", "avg_pool"];
 export const BOUNDS = {
@@ -91,7 +91,7 @@ export function refusal(s) {
     if (!fits) return "output padding must be below the stride";
   }
   try {
-    const p = problemOf(s);
+    const p = outline(layerOf(s), s.input);
     const length = ([from, end]) => end - from;
     const drawn = [paddedBounds(p)];
     drawn.push(p.reversed ? scatterBounds(p) : p.outputs.map((o) => [0, o]));
