@@ -1,6 +1,6 @@
 """Convolution forward and both gradients, ours against torch's, on VGG-16's layers.
 
-    python benchmarks/convolution.py [--threads 2] [--rounds 9] [--batch 1] [--json]
+    python -m benchmarks.convolution [--threads 2] [--rounds 9] [--batch 1] [--json]
 
 Method: every result is first checked against torch in float64. Then ours and both of torch's
 layouts run in turn, `--rounds` times after a warm-up; the figure is the median time, and the ratio
@@ -9,14 +9,13 @@ is that of our median to the faster layout of torch in the same run. Losses are 
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.nn import functional
 
+from benchmarks.timing import medians
 from convscape import Geometry
 from convscape.kernels import Problem, choose, load
 
@@ -32,19 +31,6 @@ VGG16 = (
     (512, 512, 14),
 )
 """Input channels, output channels, side; all 3x3, stride 1, padding 1 (arXiv 1409.1556)."""
-
-
-def medians(calls: list[Callable[[], Any]], rounds: int) -> list[float]:
-    """Median seconds of each call, taken in turn so that the machine's moods hit all alike."""
-    times: list[list[float]] = [[] for _ in calls]
-    for call in calls:
-        call()
-    for _ in range(rounds):
-        for call, record in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            record.append(time.perf_counter() - start)
-    return [statistics.median(record) for record in times]
 
 
 def measure(

@@ -1,6 +1,6 @@
 """How long figures take: one SVG, a 30-frame GIF, and the largest drawing.
 
-Run: python benchmarks/figures.py [--repeat 7]
+Run: python -m benchmarks.figures [--repeat 7]
 
 Every figure is checked before it is timed: the SVG parses, the GIF has its frames. Times are the
 median and the range over the repeats, after one warm-up; the first GIF, which loads Pillow and the

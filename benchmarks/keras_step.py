@@ -1,6 +1,6 @@
 """A training step in Keras on torch: our layers against Keras's own, the same network and data.
 
-    python benchmarks/keras_step.py [--threads 2] [--rounds 7] [--batch 64]
+    python -m benchmarks.keras_step [--threads 2] [--rounds 7] [--batch 64]
 
 Measured are one `BatchNormalization` layer (forward and backward), and a whole step
 (`train_on_batch`) of VGG-A with batch normalization on (batch, 32, 32, 3). Method: the losses of
@@ -10,8 +10,6 @@ medians and their ratio in the same run.
 
 import argparse
 import os
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -22,24 +20,11 @@ import keras
 import numpy as np
 import torch
 
+from benchmarks.timing import medians
 from convscape.layers import keras as layers
 
 VGG_A: tuple[int | str, ...] = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
 """Filters of the 3x3 convolutions, and where 2x2 pooling is (arXiv 1409.1556, table 1)."""
-
-
-def medians(calls: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
-    """Median seconds of each call, taken in turn."""
-    times: list[list[float]] = [[] for _ in calls]
-    for call in calls:
-        call()
-        call()
-    for _ in range(rounds):
-        for call, record in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            record.append(time.perf_counter() - start)
-    return [statistics.median(record) for record in times]
 
 
 def network(kind: Any) -> Any:

@@ -1,6 +1,6 @@
 """How long a network of a thousand layers takes to trace: our own time, without any framework.
 
-Run: python benchmarks/trace_network.py [layers]
+Run: python -m benchmarks.trace_network [layers]
 
 A residual network is traced from a Keras configuration (plain dictionaries, as a .keras file
 holds), which is parsed, sized, costed and given its receptive fields; then memory and all findings.
