@@ -10,7 +10,7 @@ medians and their ratio in the same run.
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 

@@ -1,0 +1,1 @@
+"""What is fast, what is slow, and by how much; run each as `python -m benchmarks.<name>`."""
