@@ -25,9 +25,9 @@ LINKS = {
 }
 TIMED = """(what) => {
   const a = document.querySelector(".cs").convscape;
-  const steps = Number(a.position.input.max) + 1;
+  const steps = Number(a.transport.position.input.max) + 1;
   const acts = {
-    step: (i) => a.goto(i % steps),
+    step: (i) => a.transport.goto(i % steps),
     hover: (i) => {
       const cells = [...a.grids.input.cells.values()];
       a.setHover({ part: "input", cell: cells[(i * 37) % cells.length].cell });
@@ -50,7 +50,7 @@ FRAMES = """() => new Promise((done) => {
   const times = [];
   let last = performance.now();
   const tick = (now) => {
-    a.step(1);
+    a.transport.step(1);
     times.push(now - last);
     last = now;
     if (times.length < 60) requestAnimationFrame(tick);

@@ -231,7 +231,7 @@ def test_stepping_both_ways_and_by_slider(tab: Tab) -> None:
 
 def test_playing_moves_on_and_pointing_pauses(tab: Tab) -> None:
     page = tab.open(DECK)
-    app(page, "(a.rate = 12)")
+    app(page, "(a.transport.rate = 12)")
     page.click("[aria-label='Play']")
     until(page, "a.state.at >= 3")
     point(page, "input", [0, 2, 2])
@@ -241,7 +241,7 @@ def test_playing_moves_on_and_pointing_pauses(tab: Tab) -> None:
     page.mouse.move(5, 5)
     until(page, f"a.state.at !== {stands}")
     page.click("[aria-label='Pause']")
-    assert app(page, "a.playing") is None
+    assert app(page, "a.transport.playing") is None
 
 
 def test_keys_move_play_step_and_edit(tab: Tab) -> None:
@@ -258,9 +258,9 @@ def test_keys_move_play_step_and_edit(tab: Tab) -> None:
     page.keyboard.press(",")
     assert app(page, "a.state.at") == 0
     page.keyboard.press("Space")
-    assert app(page, "a.playing") is not None
+    assert app(page, "a.transport.playing") is not None
     page.keyboard.press("Space")
-    assert app(page, "a.playing") is None
+    assert app(page, "a.transport.playing") is None
     page.focus(".cs-input")
     page.keyboard.press("Home")
     page.keyboard.press("PageUp")
@@ -516,7 +516,7 @@ def frames(picture: Any) -> int:
 )
 def test_the_gif_decodes_and_every_frame_is_another(tab: Tab, tmp_path: Path, link: str) -> None:
     page = tab.open(link)
-    steps = app(page, "Number(a.position.input.max) + 1")
+    steps = app(page, "Number(a.transport.position.input.max) + 1")
     with Image.open(BytesIO(saved(page, "gif", tmp_path))) as picture:
         assert (picture.format, frames(picture)) == ("GIF", steps)
         seen = []
@@ -529,7 +529,7 @@ def test_the_gif_decodes_and_every_frame_is_another(tab: Tab, tmp_path: Path, li
     drawn = page.evaluate(
         """() => {
           const a = document.querySelector(".cs").convscape;
-          a.goto(Infinity);
+          a.transport.goto(Infinity);
           return a.view().colours.bg;
         }"""
     )

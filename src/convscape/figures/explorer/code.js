@@ -1,6 +1,7 @@
 // A layer as a snippet to paste: the page's copy of convscape.arithmetic.dialects.write, which
 // writes the same text, character for character (a test compares them).
-import { layerWindows, paddedSizes, translatedOutputs } from "./dialects.js";
+import { layerWindows } from "./layer.js";
+import { paddedSizes, translatedOutputs } from "./translate.js";
 
 const isName = (padding) => typeof padding === "string";
 const anyPair = (pairs) => pairs.some((pair) => pair[0] || pair[1]);
@@ -48,7 +49,9 @@ function keras(t) {
     const added = t.pad.map((pair) => pair.map((p) => Math.max(0, p)));
     const cut = t.pad.map((pair) => pair.map((p) => Math.max(0, -p)));
     const stages = [
-      ...kerasNamed("Cropping", cut), ...kerasNamed("ZeroPadding", added), stage,
+      ...kerasNamed("Cropping", cut),
+      ...kerasNamed("ZeroPadding", added),
+      stage,
       ...kerasNamed("Cropping", t.crop),
     ];
     const inner = stages.map((s) => `        ${s},\n`).join("");
@@ -65,7 +68,8 @@ function keras(t) {
 function kerasClass(t) {
   const { layer } = t;
   const options = [
-    `strides=${py(layer.stride)}`, `padding="${String(layer.padding[0]).toLowerCase()}"`,
+    `strides=${py(layer.stride)}`,
+    `padding="${String(layer.padding[0]).toLowerCase()}"`,
   ];
   if (isPool(layer)) {
     const name = layer.operation === "max_pool" ? "MaxPooling" : "AveragePooling";
@@ -91,7 +95,10 @@ function torch(t) {
   const stages = [
     ...constantPad(t.pad, layer.operation === "max_pool"),
     `nn.${torchModule(t)}`,
-    ...constantPad(t.crop.map((pair) => pair.map((p) => -p || 0)), false),
+    ...constantPad(
+      t.crop.map((pair) => pair.map((p) => -p || 0)),
+      false,
+    ),
   ];
   let body;
   if (t.counted !== null) {
@@ -153,16 +160,20 @@ const constantPad = (pairs, lowest) =>
 // ---- ONNX ---------------------------------------------------------------------------------------
 
 const OPERATORS = {
-  conv: "Conv", transposed: "ConvTranspose", max_pool: "MaxPool", avg_pool: "AveragePool",
+  conv: "Conv",
+  transposed: "ConvTranspose",
+  max_pool: "MaxPool",
+  avg_pool: "AveragePool",
 };
 
 function onnx(t) {
   const { layer } = t;
   const shapes = { x: [1, layer.in_channels, ...t.spatial] };
   if (!isPool(layer)) {
-    shapes.kernel = layer.operation === "transposed"
-      ? [layer.in_channels, layer.out_channels / layer.groups, ...layer.kernel]
-      : [layer.out_channels, layer.in_channels / layer.groups, ...layer.kernel];
+    shapes.kernel =
+      layer.operation === "transposed"
+        ? [layer.in_channels, layer.out_channels / layer.groups, ...layer.kernel]
+        : [layer.out_channels, layer.in_channels / layer.groups, ...layer.kernel];
     if (layer.bias) shapes.bias = [layer.out_channels];
   }
   const [nodes, constants] = onnxNodes(t, Object.keys(shapes).slice(1));
@@ -277,9 +288,10 @@ function jax(t) {
     body = jaxPool(t);
   } else {
     call = layer.bias ? "layer(x, kernel, bias)" : "layer(x, kernel)";
-    const kernel = layer.operation === "transposed"
-      ? [...layer.kernel, layer.out_channels, layer.in_channels]
-      : [...layer.kernel, layer.in_channels / layer.groups, layer.out_channels];
+    const kernel =
+      layer.operation === "transposed"
+        ? [...layer.kernel, layer.out_channels, layer.in_channels]
+        : [...layer.kernel, layer.in_channels / layer.groups, layer.out_channels];
     tail += `kernel = jax.random.normal(jax.random.key(1), ${py(kernel)})\n`;
     if (layer.bias) tail += `bias = jnp.zeros(${layer.out_channels})\n`;
     body = jaxConvolution(t);
@@ -308,8 +320,14 @@ function jaxConvolution(t) {
     options.push(`feature_group_count=${layer.groups}`);
   }
   const inner = [
-    "x", "kernel", `${strides}=${py(layer.stride)}`, `padding=${jaxPadding(t)}`, ...options,
-  ].map((option) => `        ${option},\n`).join("");
+    "x",
+    "kernel",
+    `${strides}=${py(layer.stride)}`,
+    `padding=${jaxPadding(t)}`,
+    ...options,
+  ]
+    .map((option) => `        ${option},\n`)
+    .join("");
   const [parameters, plus] = layer.bias ? ["x, kernel, bias", " + bias"] : ["x, kernel", ""];
   const padded = anyPair(t.pad) ? `    x = jnp.pad(x, ${py(around(t.pad))})\n` : "";
   return (
@@ -318,14 +336,12 @@ function jaxConvolution(t) {
   );
 }
 
-
 function jaxPool(t) {
   const { layer } = t;
   const window = py([1, ...layer.kernel, 1]);
   const strides = py([1, ...layer.stride, 1]);
-  const dilated = largest(layer.dilation) > 1
-    ? `, window_dilation=${py([1, ...layer.dilation, 1])}`
-    : "";
+  const dilated =
+    largest(layer.dilation) > 1 ? `, window_dilation=${py([1, ...layer.dilation, 1])}` : "";
   let padding = jaxPadding(t);
   if (padding.startsWith("[")) {
     padding = list(around(layerWindows(layer, paddedSizes(t)).map((w) => w.padding)));
@@ -350,4 +366,3 @@ function jaxPool(t) {
     : total("jnp.ones_like(x)");
   return `def layer(x):\n    total = ${total("x")}\n    return total / ${cells}\n`;
 }
-

@@ -1,27 +1,42 @@
 // The explorer itself: state, drawing, transport, tabs, link; and what a notebook calls.
-import { explain, range } from "./arithmetic.js";
+import { range } from "./arithmetic.js";
+import { DialectPanel } from "./compare.js";
 import { Controls, button, slider } from "./controls.js";
+import { Editing, keysOf } from "./editing.js";
 import { Grid, h, unique } from "./grid.js";
+import { SolvePanel } from "./inverse.js";
+import { NetworkPanel } from "./layers.js";
+import { fromLink, numbersFrom, toLink } from "./link.js";
+import { allValues, numbersOf } from "./numbers.js";
 import {
-  drawnWeight, gridsOf, nameOf, paint, partial, show, spelledOut, stencil, stepFocus, stepsOf,
+  drawnWeight, gridsOf, paint, partial, show, spelledOut, stencil, stepFocus, stepsOf,
   weightColour,
 } from "./paint.js";
-import { allValues, numbersOf } from "./numbers.js";
-import { CodePanel, DialectPanel, ExportPanel, NetworkPanel, SolvePanel, StackPanel } from "./panels.js";
 import { gifBytes, kernelText, svgText } from "./picture.js";
-import {
-  DEFAULTS, fromLink, numbersFrom, problemOf, refusal, repaired, tidy, toLink,
-} from "./settings.js";
+import { relation, titlesOf } from "./relation.js";
+import { explain } from "./relationships.js";
+import { DEFAULTS, problemOf, refusal, repaired } from "./settings.js";
+import { ExportPanel } from "./share.js";
+import { CodePanel } from "./snippets.js";
+import { StackPanel } from "./stack.js";
+import { Transport } from "./transport.js";
 
-const OPERATION_WORDS = {
-  conv: "convolution", transposed: "transposed convolution", max_pool: "max pooling",
-  avg_pool: "average pooling",
-};
-const TOKENS = ["bg", "ink", "muted", "line", "cell", "unread", "pad", "padunread", "gap", "out",
-  "crop", "now", "hatch"];
+const TOKENS = [
+  "bg",
+  "ink",
+  "muted",
+  "line",
+  "cell",
+  "unread",
+  "pad",
+  "padunread",
+  "gap",
+  "out",
+  "crop",
+  "now",
+  "hatch",
+];
 const THEMES = ["auto", "light", "dark"];
-
-const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 /** The explorer in an element.
  *
@@ -36,11 +51,13 @@ export class Explorer {
     this.state = { mode: "window", at: 0, filter: 0, tab: "dialects" };
     this.edited = { input: new Map(), kernel: new Map() };
     this.hover = null;
-    this.playing = null;
     this.build();
     this.observe();
-    const opening = options.link ? fromLink(location.hash) : { settings: null, rest: {}, notes: [] };
-    if (options.settings) opening.settings = repaired({ ...DEFAULTS, ...options.settings }).settings;
+    const opening = options.link
+      ? fromLink(location.hash)
+      : { settings: null, rest: {}, notes: [] };
+    if (options.settings)
+      opening.settings = repaired({ ...DEFAULTS, ...options.settings }).settings;
     this.open(opening.settings ?? DEFAULTS, opening.rest, opening.notes);
     if (options.network && opening.rest.tab === undefined) this.showTab("network");
   }
@@ -51,80 +68,68 @@ export class Explorer {
     const on = (name) => ({
       focus: (cell, spoken) => this.setHover({ part: name, cell }, spoken),
       leave: () => this.setHover(null),
-      edit: (cell) => this.edit(name, cell),
+      edit: (cell) => this.editing.edit(name, cell),
       key: (event, grid) => this.gridKey(event, grid),
     });
-    this.grids = Object.fromEntries(["input", "kernel", "output"].map((name) =>
-      [name, new Grid(name, on(name))]));
+    this.grids = Object.fromEntries(
+      ["input", "kernel", "output"].map((name) => [name, new Grid(name, on(name))]),
+    );
     this.controls = new Controls(this);
     this.note = h("div", { class: "cs-note", role: "status" });
     this.sum = h("p", { class: "cs-sum" });
     this.spoken = h("p", { class: "cs-unseen", "aria-live": "polite" });
     this.relation = h("div", { class: "cs-relation" });
     this.theme = button("Theme: auto", () => this.nextTheme(), { class: "cs-theme" });
-    this.buildTransport();
+    this.transport = new Transport(this);
     this.channel = slider("Output channel shown", "", (filter) => {
       this.state.filter = filter;
       this.refresh();
     });
-    this.stage = h("div", { class: "cs-stage" },
-      this.grids.input.element, this.grids.kernel.element, this.grids.output.element);
-    this.buildNumbers();
+    this.stage = h(
+      "div",
+      { class: "cs-stage" },
+      this.grids.input.element,
+      this.grids.kernel.element,
+      this.grids.output.element,
+    );
+    this.editing = new Editing(this);
     this.buildTabs();
-    const help = h("details", { class: "cs-more" }, h("summary", {}, "Keys and touch"),
-      h("p", {}, "In a grid: arrow keys, Home, End, Page up and Page down move; Enter, or a digit, "
-        + "edits a number of the input or kernel; Escape leaves it. Space plays and pauses, comma and full stop step "
-        + "back and forth. Touch a cell to point at it; double-tap to edit it."));
+    const help = h(
+      "details",
+      { class: "cs-more" },
+      h("summary", {}, "Keys and touch"),
+      h(
+        "p",
+        {},
+        "In a grid: arrow keys, Home, End, Page up and Page down move; Enter, or a digit, " +
+          "edits a number of the input or kernel; Escape leaves it. Space plays and pauses, comma and full stop step " +
+          "back and forth. Touch a cell to point at it; double-tap to edit it.",
+      ),
+    );
     this.root.classList.add("cs");
     this.root.replaceChildren(
       h("header", { class: "cs-head" }, h("h1", {}, "Convolution explorer"), this.theme),
       this.note,
-      h("div", { class: "cs-main" },
+      h(
+        "div",
+        { class: "cs-main" },
         h("section", { class: "cs-side-column", "aria-label": "Settings" }, this.controls.element),
-        h("section", { class: "cs-drawing", "aria-label": "Drawing" },
-          this.relation, this.stage, this.channel.element, this.transport, this.sum, this.spoken,
-          this.numbersBox, help)),
+        h(
+          "section",
+          { class: "cs-drawing", "aria-label": "Drawing" },
+          this.relation,
+          this.stage,
+          this.channel.element,
+          this.transport.element,
+          this.sum,
+          this.spoken,
+          this.editing.element,
+          help,
+        ),
+      ),
       this.tabs,
     );
     this.root.addEventListener("keydown", (event) => this.pageKey(event));
-  }
-
-  buildTransport() {
-    const press = (label, words, step) =>
-      button(label, step, { "aria-label": words, title: words });
-    this.playButton = press("Play", "Play", () => this.toggle());
-    this.position = slider("Step", "", (at) => this.goto(at));
-    this.speed = slider("Speed", "", (speed) => {
-      this.rate = speed;
-      this.speed.show(speed, [1, 12], "Speed", `${speed} a second`);
-    });
-    this.rate = 2;
-    this.speed.show(2, [1, 12], "Speed", "2 a second");
-    this.transport = h("div", { class: "cs-transport", role: "group", "aria-label": "Steps" },
-      press("|◀", "First step", () => this.goto(0)),
-      press("◀", "Step back", () => this.step(-1)),
-      this.playButton,
-      press("▶", "Step forward", () => this.step(1)),
-      press("▶|", "Last step", () => this.goto(Infinity)),
-      this.position.element, this.speed.element);
-  }
-
-  buildNumbers() {
-    const id = [unique("numbers"), unique("numbers")];
-    this.texts = ["input", "kernel"].map((name, at) => h("textarea", {
-      id: id[at], rows: 5, spellcheck: "false", autocomplete: "off",
-      change: () => this.readNumbers(name, this.texts[at].value),
-    }));
-    this.kernelLabel = h("label", { for: id[1] }, "Kernel, row by row");
-    this.numbersBox = h("details", { class: "cs-more cs-numbers" }, h("summary", {}, "Edit the numbers"),
-      h("p", {}, "Type here, or double-click a cell of the input or the kernel."),
-      h("div", { class: "cs-columns" },
-        h("div", {}, h("label", { for: id[0] }, "Input, row by row"), this.texts[0]),
-        h("div", {}, this.kernelLabel, this.texts[1])),
-      h("div", { class: "cs-row" },
-        button("The lesson's numbers", () => this.fill(() => null)),
-        button("All ones", () => this.fill(() => 1)),
-        button("Random", () => this.fill((name) => Math.floor(Math.random() * 5) - (name === "kernel" ? 2 : 0)))));
   }
 
   buildTabs() {
@@ -136,30 +141,55 @@ export class Explorer {
       export: ["Link and export", new ExportPanel(this)],
     };
     const { network } = this.options;
-    if (network) this.panels = { network: ["Your network", new NetworkPanel(this, network)], ...this.panels };
+    if (network)
+      this.panels = { network: ["Your network", new NetworkPanel(this, network)], ...this.panels };
     const names = Object.keys(this.panels);
     this.tabButtons = new Map();
     this.tabPanels = new Map();
     for (const name of names) {
       const [label, panel] = this.panels[name];
       const ids = [unique("tab"), unique("panel")];
-      this.tabButtons.set(name, h("button", {
-        type: "button", role: "tab", id: ids[0], "aria-controls": ids[1], click: () => this.showTab(name),
-        keydown: (event) => {
-          const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-          if (!step) return;
-          const next = names[(names.indexOf(name) + step + names.length) % names.length];
-          this.showTab(next);
-          this.tabButtons.get(next).focus();
-        },
-      }, label));
-      this.tabPanels.set(name, h("div", {
-        role: "tabpanel", id: ids[1], "aria-labelledby": ids[0], class: "cs-tabpanel",
-      }, panel.element));
+      this.tabButtons.set(
+        name,
+        h(
+          "button",
+          {
+            type: "button",
+            role: "tab",
+            id: ids[0],
+            "aria-controls": ids[1],
+            click: () => this.showTab(name),
+            keydown: (event) => {
+              const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+              if (!step) return;
+              const next = names[(names.indexOf(name) + step + names.length) % names.length];
+              this.showTab(next);
+              this.tabButtons.get(next).focus();
+            },
+          },
+          label,
+        ),
+      );
+      this.tabPanels.set(
+        name,
+        h(
+          "div",
+          {
+            role: "tabpanel",
+            id: ids[1],
+            "aria-labelledby": ids[0],
+            class: "cs-tabpanel",
+          },
+          panel.element,
+        ),
+      );
     }
-    this.tabs = h("section", { class: "cs-tabs", "aria-label": "More about these settings" },
+    this.tabs = h(
+      "section",
+      { class: "cs-tabs", "aria-label": "More about these settings" },
       h("div", { role: "tablist", "aria-label": "Views" }, [...this.tabButtons.values()]),
-      [...this.tabPanels.values()]);
+      [...this.tabPanels.values()],
+    );
   }
 
   observe() {
@@ -177,7 +207,7 @@ export class Explorer {
   }
 
   destroy() {
-    this.pause();
+    this.transport.pause();
     clearTimeout(this.linking);
     this.watcher.disconnect();
     if (this.followed) window.removeEventListener("hashchange", this.followed);
@@ -193,8 +223,15 @@ export class Explorer {
     this.controls.adopt(settings);
     this.problem = problemOf(settings);
     this.edited = { input: new Map(), kernel: new Map() };
-    if (rest.x !== undefined) this.edited.input = numbersFrom(rest.x, this.keys("input"), all, "input numbers");
-    if (rest.w !== undefined) this.edited.kernel = numbersFrom(rest.w, this.keys("kernel"), all, "kernel numbers");
+    if (rest.x !== undefined)
+      this.edited.input = numbersFrom(rest.x, keysOf(this.problem, "input"), all, "input numbers");
+    if (rest.w !== undefined)
+      this.edited.kernel = numbersFrom(
+        rest.w,
+        keysOf(this.problem, "kernel"),
+        all,
+        "kernel numbers",
+      );
     const modes = settings.operation === "transposed" ? ["window", "scatter"] : ["window"];
     if (rest.view !== undefined && !modes.includes(rest.view)) {
       all.push(`view "${rest.view.slice(0, 40)}" is not for this layer: window`);
@@ -203,8 +240,13 @@ export class Explorer {
     const number = (name, least, most, usual) => {
       if (rest[name] === undefined) return usual;
       const value = rest[name].trim() === "" ? NaN : Number(rest[name]);
-      const fixed = Number.isFinite(value) ? Math.min(most, Math.max(least, Math.round(value))) : usual;
-      if (fixed !== value) all.push(`${name} "${rest[name].slice(0, 40)}" is not between ${least} and ${most}: ${fixed}`);
+      const fixed = Number.isFinite(value)
+        ? Math.min(most, Math.max(least, Math.round(value)))
+        : usual;
+      if (fixed !== value)
+        all.push(
+          `${name} "${rest[name].slice(0, 40)}" is not between ${least} and ${most}: ${fixed}`,
+        );
       return fixed;
     };
     this.state.filter = number("filter", 0, this.problem.filters - 1, 0);
@@ -263,10 +305,14 @@ export class Explorer {
 
   say(notes) {
     this.notes = notes;
-    this.note.replaceChildren(...(notes.length ? [
-      h("p", {}, h("strong", {}, "Corrected: "), notes.join("; "), "."),
-      button("Dismiss", () => this.say([]), { "aria-label": "Dismiss the note" }),
-    ] : []));
+    this.note.replaceChildren(
+      ...(notes.length
+        ? [
+            h("p", {}, h("strong", {}, "Corrected: "), notes.join("; "), "."),
+            button("Dismiss", () => this.say([]), { "aria-label": "Dismiss the note" }),
+          ]
+        : []),
+    );
     this.note.hidden = !notes.length;
   }
 
@@ -283,11 +329,11 @@ export class Explorer {
     this.hover = null;
     this.controls.render();
     this.explanations = this.explained();
-    this.renderRelation();
+    this.relation.replaceChildren(...relation(this.settings, this.explanations));
     this.layGrids();
     this.channel.element.hidden = p.filters === 1;
     this.channel.show(state.filter, [0, p.filters - 1]);
-    this.renderNumbers();
+    this.editing.render();
     this.repaint();
     this.panels[state.tab][1].render();
     this.linkSoon();
@@ -296,62 +342,11 @@ export class Explorer {
 
   explained() {
     const { settings: s, problem: p } = this;
-    return p.plain.slice(-s.rank).map((w, a) =>
-      explain(w, s.input[a], s.operation, s.operation.endsWith("pool") && s.ceil_mode));
-  }
-
-  renderRelation() {
-    const { settings: s, explanations } = this;
-    const alike = explanations.every((e) => e.substituted === explanations[0].substituted);
-    const shown = alike ? explanations.slice(0, 1) : explanations;
-    const letters = [...new Set(["i", "k", "s", "d", "p", "a"].filter((letter) =>
-      letter !== "d" && letter !== "a" || s[letter === "d" ? "dilation" : "output_padding"]
-        .some((v) => v > (letter === "d" ? 1 : 0))))];
-    const ends = (e) => {
-      const { p, p_low, p_high } = e.symbols;
-      return p === undefined ? (p_low === p_high ? `${p_low}` : `${p_low},${p_high}`) : `${p}`;
-    };
-    const value = { i: (_, a) => s.input[a], k: (_, a) => s.kernel[a], s: (_, a) => s.stride[a],
-      d: (_, a) => s.dilation[a], p: ends, a: (_, a) => s.output_padding[a] };
-    const numbers = h("table", { class: "cs-ikspo" },
-      h("caption", { class: "cs-unseen" }, "Sizes"),
-      h("thead", {}, h("tr", {}, [...letters, "o"].map((l) => h("th", { scope: "col" }, l)))),
-      h("tbody", {}, shown.map((e, a) => h("tr", {},
-        letters.map((l) => h("td", {}, String(value[l](e, a)))), h("td", { class: "cs-o" }, String(e.output))))));
-    const lines = shown.flatMap((e, a) => {
-      const axis = alike ? "" : `${a ? "Columns" : "Rows"}: `;
-      const number = e.number ? `Relationship ${e.number}: ` : "";
-      return [
-        h("p", { class: "cs-name" }, capital(`${axis}${number}${e.name}`)),
-        h("p", { class: "cs-formula" }, h("span", {}, e.formula), h("span", {}, e.substituted)),
-        e.notes.length ? h("ul", { class: "cs-notes" }, e.notes.map((n) => h("li", {}, n))) : "",
-      ];
-    });
-    this.relation.replaceChildren(numbers, h("div", {}, lines));
-  }
-
-  titles() {
-    const { settings: s, problem: p, state, explanations } = this;
-    const by = (values) => values.slice(-s.rank).join("×");
-    const gaps = Math.max(...p.windows.map((w) => w.input_dilation)) - 1;
-    const spread = state.mode === "window" && gaps > 0 ? `, spread by ${gaps}` : "";
-    const pads = p.windows.slice(-s.rank).map((w) =>
-      w.padding[0] === w.padding[1] ? `${w.padding[0]}` : `${w.padding.join(",")}`);
-    const alike = new Set(pads).size === 1 ? pads[0] : pads.join(" × ");
-    const padded = state.mode === "window" && pads.some((text) => text !== "0") ? `, padding ${alike}` : "";
-    const kernel = p.convolves ? "Kernel" : "Window";
-    const turned = p.reversed && state.mode === "window" ? ", reversed" : "";
-    const of = p.filters > 1 && p.convolves ? ` of channel ${state.filter}` : "";
-    const first = explanations[0];
-    const number = first.number ? `, relationship ${first.number}` : "";
-    const same = (values) => (new Set(values).size === 1 ? values[0] : values.join("×"));
-    return {
-      input: `Input ${by(p.sizes)}${spread}${padded}`,
-      kernel: `${kernel} ${by(p.kernel)}${turned}${of}`,
-      output: `Output ${by(p.outputs)}`,
-      caption: `${OPERATION_WORDS[s.operation]}: i=${same(s.input)} k=${same(s.kernel)} `
-        + `s=${same(s.stride)} → o=${same(p.outputs.slice(-s.rank))}${number}: ${first.formula}`,
-    };
+    return p.plain
+      .slice(-s.rank)
+      .map((w, a) =>
+        explain(w, s.input[a], s.operation, s.operation.endsWith("pool") && s.ceil_mode),
+      );
   }
 
   layGrids() {
@@ -363,9 +358,12 @@ export class Explorer {
       const cell = layouts.input.cell(place);
       return cell ? show(numbers.x[cell[0]][cell[1]][cell[2]]) : zero;
     });
-    this.grids.kernel.lay(layouts.kernel, titles.kernel, (cell) =>
-      kernelText(p, numbers, state.mode, cell, state.filter),
-    (cell) => weightColour(p, drawnWeight(p, state.mode, cell)));
+    this.grids.kernel.lay(
+      layouts.kernel,
+      titles.kernel,
+      (cell) => kernelText(p, numbers, state.mode, cell, state.filter),
+      (cell) => weightColour(p, drawnWeight(p, state.mode, cell)),
+    );
     this.grids.output.lay(layouts.output, titles.output, () => "");
     this.layouts = layouts;
     this.kernelOf = state.filter;
@@ -379,8 +377,11 @@ export class Explorer {
     if (!wide) return;
     const grids = Object.values(this.grids);
     const most = Math.min(64, Math.max(34, window.innerHeight / 12));
-    const row = (some, pixels) => some.reduce((total, g) => total + Math.max(
-      ((g.width + 4) / 40) * pixels + 4, g.title.offsetWidth), (some.length - 1) * 28);
+    const row = (some, pixels) =>
+      some.reduce(
+        (total, g) => total + Math.max(((g.width + 4) / 40) * pixels + 4, g.title.offsetWidth),
+        (some.length - 1) * 28,
+      );
     const largest = (rows, limit) => {
       let pixels = limit;
       while (pixels > 9 && rows.some((some) => row(some, pixels) > wide)) pixels -= 0.5;
@@ -391,6 +392,10 @@ export class Explorer {
     if (pixels < 22) pixels = largest([[input, kernel], [output]], Math.min(most, 44));
     if (pixels < 16) pixels = largest([[input], [output]], 22);
     for (const grid of grids) grid.scale(pixels);
+  }
+
+  titles() {
+    return titlesOf(this.settings, this.problem, this.state, this.explanations);
   }
 
   // ---- painting ----
@@ -414,8 +419,7 @@ export class Explorer {
     this.grids.input.ghost(ghost.input);
     this.grids.output.ghost(ghost.output);
     this.spell(focus);
-    const steps = stepsOf(p, state.mode);
-    this.position.show(state.at, [0, steps - 1], "Step", `${state.at + 1} of ${steps}`);
+    this.transport.render();
   }
 
   relabelKernel(filter) {
@@ -445,13 +449,15 @@ export class Explorer {
 
   spell(focus) {
     const parts = spelledOut(this.problem, this.numbers, this.state.mode, focus, this.state.filter);
-    this.sum.replaceChildren(...parts.map((part) => {
-      if (!part.colour && !part.result) return part.text;
-      const made = h("span", { class: part.result ? "cs-result" : "cs-term" }, part.text);
-      if (part.colour) made.style.setProperty("--own", part.colour);
-      if (part.zero) made.classList.add("cs-zero");
-      return made;
-    }));
+    this.sum.replaceChildren(
+      ...parts.map((part) => {
+        if (!part.colour && !part.result) return part.text;
+        const made = h("span", { class: part.result ? "cs-result" : "cs-term" }, part.text);
+        if (part.colour) made.style.setProperty("--own", part.colour);
+        if (part.zero) made.classList.add("cs-zero");
+        return made;
+      }),
+    );
   }
 
   announce() {
@@ -477,59 +483,18 @@ export class Explorer {
     const { part, cell } = this.hover;
     const p = this.problem;
     const rank = this.settings.rank;
-    const named = part === "kernel" ? drawnWeight(p, this.state.mode, cell)
-      : part === "input" ? this.layouts.input.cell(cell) : cell;
+    const named =
+      part === "kernel"
+        ? drawnWeight(p, this.state.mode, cell)
+        : part === "input"
+          ? this.layouts.input.cell(cell)
+          : cell;
     return {
       part,
       channel: cell[0],
       cell: named ? named.slice(-rank) : null,
       text: this.sum.textContent,
     };
-  }
-
-  // ---- steps ----
-
-  goto(at) {
-    const last = stepsOf(this.problem, this.state.mode) - 1;
-    this.state.at = Math.min(last, Math.max(0, at));
-    this.repaint();
-    if (!this.playing) {
-      this.announce();
-      this.linkSoon();
-    }
-  }
-
-  step(by) {
-    const steps = stepsOf(this.problem, this.state.mode);
-    this.goto((this.state.at + by + steps) % steps);
-  }
-
-  toggle() {
-    if (this.playing) this.pause();
-    else this.play();
-  }
-
-  play() {
-    this.playButton.textContent = "Pause";
-    this.playButton.setAttribute("aria-label", "Pause");
-    let due = performance.now() + 1000 / this.rate;
-    const tick = (now) => {
-      if (this.hover) due = now + 1000 / this.rate; // pointing at something holds it still
-      else if (now >= due) {
-        due = now + 1000 / this.rate;
-        this.step(1);
-      }
-      this.playing = requestAnimationFrame(tick);
-    };
-    this.playing = requestAnimationFrame(tick);
-  }
-
-  pause() {
-    if (this.playing) cancelAnimationFrame(this.playing);
-    this.playing = null;
-    this.playButton.textContent = "Play";
-    this.playButton.setAttribute("aria-label", "Play");
-    if (this.problem) this.linkSoon();
   }
 
   // ---- keys ----
@@ -540,7 +505,7 @@ export class Explorer {
       event.preventDefault();
     } else if (event.key === "Enter" || /^[0-9-]$/.test(event.key)) {
       event.preventDefault();
-      this.edit(grid.name, grid.cursor, event.key === "Enter" ? null : event.key);
+      this.editing.edit(grid.name, grid.cursor, event.key === "Enter" ? null : event.key);
     } else if (event.key === "Escape") {
       this.setHover(null);
     }
@@ -549,7 +514,11 @@ export class Explorer {
   pageKey(event) {
     const busy = event.target.closest("input, textarea, select, button, summary, a");
     if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
-    const act = { " ": () => this.toggleFrom(), ",": () => this.stepFrom(-1), ".": () => this.stepFrom(1) };
+    const act = {
+      " ": () => this.toggleFrom(),
+      ",": () => this.stepFrom(-1),
+      ".": () => this.stepFrom(1),
+    };
     if (!Object.hasOwn(act, event.key)) return;
     event.preventDefault();
     act[event.key]();
@@ -558,99 +527,12 @@ export class Explorer {
   /** Stepping by a key shows the step, not the cell that the keyboard's cursor is on. */
   stepFrom(by) {
     this.hover = null;
-    this.step(by);
+    this.transport.step(by);
   }
 
   toggleFrom() {
     this.setHover(null);
-    this.toggle();
-  }
-
-  // ---- numbers ----
-
-  /** Keys of all numbers of a grid, in reading order. */
-  keys(name) {
-    const p = this.problem;
-    const [rows, columns] = name === "input" ? p.sizes : p.kernel;
-    const outer = name === "input" ? range(p.channels).map((c) => [c])
-      : range(p.filters).flatMap((f) => range(p.per).map((c) => [f, c]));
-    return outer.flatMap((head) => range(rows).flatMap((y) => range(columns).map((x) =>
-      [...head, y, x].join())));
-  }
-
-  renderNumbers() {
-    const { x, w } = this.numbers;
-    const block = (grid) => grid.map((row) => row.join(" ")).join("\n");
-    this.texts[0].value = x.map(block).join("\n\n");
-    this.texts[1].value = w.flat().map(block).join("\n\n");
-    const { convolves } = this.problem;
-    this.texts[1].parentNode.hidden = !convolves;
-  }
-
-  readNumbers(name, text) {
-    const notes = [];
-    const read = numbersFrom(text, this.keys(name), notes, `${name} numbers`);
-    for (const [at, number] of read) this.edited[name].set(at, number);
-    this.refresh();
-    this.say(notes);
-  }
-
-  fill(make) {
-    for (const name of ["input", "kernel"]) {
-      for (const at of this.keys(name)) {
-        const number = make(name);
-        if (number === null) this.edited[name].delete(at);
-        else this.edited[name].set(at, number);
-      }
-    }
-    this.refresh();
-  }
-
-  /** An input over a cell of the input or kernel grid. */
-  edit(name, place, typed = null) {
-    const p = this.problem;
-    if (name === "output" || (name === "kernel" && !p.convolves)) return;
-    const cell = name === "input" ? this.layouts.input.cell(place)
-      : [this.kernelOf, ...drawnWeight(p, this.state.mode, place)];
-    if (!cell) return;
-    const grid = this.grids[name];
-    const area = grid.box.getBoundingClientRect();
-    const box = grid.cells.get(place.join()).box.getBoundingClientRect();
-    const at = cell.join();
-    const before = name === "input" ? this.numbers.x[cell[0]][cell[1]][cell[2]]
-      : this.numbers.w[cell[0]][cell[1]][cell[2]][cell[3]];
-    let finished = false;
-    const finish = (keep) => {
-      if (finished) return;
-      finished = true;
-      const words = input.value.trim().replace(",", ".").replace("−", "-");
-      const number = words === "" ? null : tidy(Number(words));
-      input.remove();
-      if (keep && number !== null) this.edited[name].set(at, number);
-      const where = grid.cursor;
-      this.refresh();
-      if (keep && number === null) this.say([`"${words.slice(0, 40)}" is not a number: ${before}`]);
-      grid.cursor = where;
-      grid.box.focus();
-    };
-    const input = h("input", {
-      type: "text", inputmode: "decimal", class: "cs-edit",
-      "aria-label": nameOf(p, name === "input" ? "x" : "w", name === "input" ? cell : cell.slice(1), 1),
-      keydown: (event) => {
-        event.stopPropagation();
-        if (event.key === "Enter") finish(true);
-        if (event.key === "Escape") finish(false);
-      },
-      blur: () => finish(true),
-    });
-    input.value = typed ?? String(before);
-    input.style.left = `${box.left - area.left + grid.box.scrollLeft}px`;
-    input.style.top = `${box.top - area.top + grid.box.scrollTop}px`;
-    input.style.width = `${Math.max(box.width, 44)}px`;
-    input.style.height = `${Math.max(box.height, 28)}px`;
-    grid.box.append(input);
-    input.focus();
-    if (typed === null) input.select();
+    this.transport.toggle();
   }
 
   // ---- tabs, theme, link ----
@@ -685,11 +567,18 @@ export class Explorer {
   /** What a picture needs, in the page's present colours. */
   view() {
     const style = getComputedStyle(this.root);
-    const colours = Object.fromEntries(TOKENS.map((name) =>
-      [name, style.getPropertyValue(`--cs-${name}`).trim()]));
+    const colours = Object.fromEntries(
+      TOKENS.map((name) => [name, style.getPropertyValue(`--cs-${name}`).trim()]),
+    );
     return {
-      p: this.problem, numbers: this.numbers, values: this.values, mode: this.state.mode,
-      focus: this.focus(), filter: this.state.filter, titles: this.titles(), colours,
+      p: this.problem,
+      numbers: this.numbers,
+      values: this.values,
+      mode: this.state.mode,
+      focus: this.focus(),
+      filter: this.state.filter,
+      titles: this.titles(),
+      colours,
     };
   }
 
@@ -698,13 +587,13 @@ export class Explorer {
   }
 
   gif() {
-    return gifBytes(this.view(), 1000 / this.rate);
+    return gifBytes(this.view(), 1000 / this.transport.rate);
   }
 
   link() {
     const { state, edited, numbers, problem: p } = this;
     const rest = {};
-    const inUse = (name) => this.keys(name).some((at) => edited[name].has(at));
+    const inUse = (name) => keysOf(p, name).some((at) => edited[name].has(at));
     if (inUse("input")) rest.x = numbers.x.flat(2).join(",");
     if (p.convolves && inUse("kernel")) rest.w = numbers.w.flat(3).join(",");
     if (state.mode !== "window") rest.view = state.mode;
@@ -727,7 +616,7 @@ export class Explorer {
   }
 
   linkSoon() {
-    if (!this.options.link || this.playing) return;
+    if (!this.options.link || this.transport.playing) return;
     clearTimeout(this.linking);
     this.linking = setTimeout(() => {
       this.written = this.link();

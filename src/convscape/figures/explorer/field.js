@@ -90,9 +90,10 @@ export function solve(i, o, op = "conv", options = {}) {
 
 /** Output cells of a solution on n input cells. */
 export function solvedOutput(s, op, ceil, n) {
-  const w = op === "transposed"
-    ? transposedWindow(s.kernel, s.stride, s.dilation, s.padding, s.output_padding)
-    : makeWindow(s.kernel, s.stride, s.dilation, 1, s.padding);
+  const w =
+    op === "transposed"
+      ? transposedWindow(s.kernel, s.stride, s.dilation, s.padding, s.output_padding)
+      : makeWindow(s.kernel, s.stride, s.dilation, 1, s.padding);
   return output(ceil ? ceiled(w, n) : w, n);
 }
 

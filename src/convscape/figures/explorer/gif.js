@@ -17,10 +17,13 @@ function palette(frames) {
   }
   const used = range(1 << 15).filter((index) => counts[index]);
   used.sort((a, b) => counts[b] - counts[a]);
-  const colours = used.slice(0, COLOURS).map((index) =>
-    [0, 1, 2].map((c) => Math.round(sums[index * 3 + c] / counts[index])));
+  const colours = used
+    .slice(0, COLOURS)
+    .map((index) => [0, 1, 2].map((c) => Math.round(sums[index * 3 + c] / counts[index])));
   const known = new Int16Array(1 << 15).fill(-1);
-  used.slice(0, COLOURS).forEach((index, rank) => { known[index] = rank; });
+  used.slice(0, COLOURS).forEach((index, rank) => {
+    known[index] = rank;
+  });
   const nearest = (r, g, b) => {
     const index = bucket(r, g, b);
     if (known[index] < 0) {
@@ -107,9 +110,22 @@ export function gif(frameAt, delays) {
   const { width, height } = samples[0];
   const { colours, nearest } = palette(samples);
   const bytes = [
-    ...letters("GIF89a"), ...word(width), ...word(height), 0xf7, 0, 0,
+    ...letters("GIF89a"),
+    ...word(width),
+    ...word(height),
+    0xf7,
+    0,
+    0,
     ...range(COLOURS).flatMap((index) => colours[index] ?? [0, 0, 0]),
-    0x21, 0xff, 11, ...letters("NETSCAPE2.0"), 3, 1, 0, 0, 0,
+    0x21,
+    0xff,
+    11,
+    ...letters("NETSCAPE2.0"),
+    3,
+    1,
+    0,
+    0,
+    0,
   ];
   let before = null;
   delays.forEach((delay, at) => {

@@ -19,7 +19,8 @@ export function h(name, attributes = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (typeof value === "function") made.addEventListener(key, value);
     else if (value === true) made.setAttribute(key, "");
-    else if (value !== false && value !== null && value !== undefined) made.setAttribute(key, value);
+    else if (value !== false && value !== null && value !== undefined)
+      made.setAttribute(key, value);
   }
   made.append(...children.flat());
   return made;
@@ -42,20 +43,24 @@ export class Grid {
     this.hatch = unique("hatch");
     this.title = h("h2", { class: "cs-grid-title", id: unique("title") });
     this.svg = svg("svg", { "aria-hidden": "true", focusable: "false" });
-    this.box = h("div", {
-      class: `cs-grid cs-${name}`,
-      role: "application",
-      tabindex: "0",
-      "aria-roledescription": "grid of numbers",
-      "aria-labelledby": this.title.id,
-      pointermove: (event) => this.point(event),
-      pointerdown: (event) => this.point(event),
-      pointerleave: (event) => event.pointerType !== "touch" && on.leave(),
-      dblclick: (event) => this.pointed(event) && on.edit(this.pointed(event)),
-      focus: () => on.focus(this.cursor, true),
-      blur: () => on.leave(),
-      keydown: (event) => on.key(event, this),
-    }, this.svg);
+    this.box = h(
+      "div",
+      {
+        class: `cs-grid cs-${name}`,
+        role: "application",
+        tabindex: "0",
+        "aria-roledescription": "grid of numbers",
+        "aria-labelledby": this.title.id,
+        pointermove: (event) => this.point(event),
+        pointerdown: (event) => this.point(event),
+        pointerleave: (event) => event.pointerType !== "touch" && on.leave(),
+        dblclick: (event) => this.pointed(event) && on.edit(this.pointed(event)),
+        focus: () => on.focus(this.cursor, true),
+        blur: () => on.leave(),
+        keydown: (event) => on.key(event, this),
+      },
+      this.svg,
+    );
     this.element = h("figure", { class: "cs-panel" }, this.title, this.box);
     this.cells = new Map();
     this.painted = new Map();
@@ -76,11 +81,18 @@ export class Grid {
     this.height = layout.channels * height + (layout.channels - 1) * GAP;
     this.width = this.columns * CELL;
     this.svg.setAttribute("viewBox", `-2 -2 ${this.width + 4} ${this.height + 4}`);
-    const pattern = svg("pattern", {
-      id: this.hatch, width: 8, height: 8, patternUnits: "userSpaceOnUse",
-      patternTransform: "rotate(45)",
-    }, svg("rect", { class: "cs-hatchbg", width: 8, height: 8 }),
-    svg("rect", { class: "cs-hatch", width: 2.5, height: 8 }));
+    const pattern = svg(
+      "pattern",
+      {
+        id: this.hatch,
+        width: 8,
+        height: 8,
+        patternUnits: "userSpaceOnUse",
+        patternTransform: "rotate(45)",
+      },
+      svg("rect", { class: "cs-hatchbg", width: 8, height: 8 }),
+      svg("rect", { class: "cs-hatch", width: 2.5, height: 8 }),
+    );
     const body = svg("g");
     for (let c = 0; c < layout.channels; c += 1) {
       for (let y = top; y < bottom; y += 1) {
@@ -91,7 +103,11 @@ export class Grid {
     this.focusBox = svg("rect", { class: "cs-focus" });
     this.bestBox = svg("rect", { class: "cs-focus" });
     this.svg.replaceChildren(
-      svg("defs", {}, pattern), body, this.bestBox, this.focusBox, this.ghostBox,
+      svg("defs", {}, pattern),
+      body,
+      this.bestBox,
+      this.focusBox,
+      this.ghostBox,
     );
     for (const box of [this.ghostBox, this.focusBox, this.bestBox]) frame(box, null);
     this.cursor = this.clamped(this.cursor ?? [0, top, left]);
@@ -101,7 +117,12 @@ export class Grid {
     const kind = this.layout.kind(cell);
     const [px, py] = this.corner(cell);
     const box = svg("rect", {
-      class: `cs-cell cs-k-${kind}`, x: px + 1, y: py + 1, width: CELL - 2, height: CELL - 2, rx: 3,
+      class: `cs-cell cs-k-${kind}`,
+      x: px + 1,
+      y: py + 1,
+      width: CELL - 2,
+      height: CELL - 2,
+      rx: 3,
     });
     if (kind === "unread") box.style.fill = `url(#${this.hatch})`;
     const fill = this.baseFill?.(cell);
@@ -128,7 +149,9 @@ export class Grid {
     const [[top, bottom], [left, right]] = this.layout.bounds;
     const clamp = (v, least, most) => Math.min(most, Math.max(least, v));
     return [
-      clamp(c, 0, this.layout.channels - 1), clamp(y, top, bottom - 1), clamp(x, left, right - 1),
+      clamp(c, 0, this.layout.channels - 1),
+      clamp(y, top, bottom - 1),
+      clamp(x, left, right - 1),
     ];
   }
 
@@ -162,8 +185,7 @@ export class Grid {
     const [[top, bottom], [left, right]] = this.layout.bounds;
     const moves = {
       ArrowUp: y === top && c > 0 ? [c - 1, bottom - 1, x] : [c, y - 1, x],
-      ArrowDown:
-        y === bottom - 1 && c < this.layout.channels - 1 ? [c + 1, top, x] : [c, y + 1, x],
+      ArrowDown: y === bottom - 1 && c < this.layout.channels - 1 ? [c + 1, top, x] : [c, y + 1, x],
       ArrowLeft: [c, y, x - 1],
       ArrowRight: [c, y, x + 1],
       Home: [c, y, left],
@@ -187,8 +209,12 @@ export class Grid {
       }
     }
     this.painted = map;
-    const marked = (mark) => [...map].find(([at, wear]) => wear.mark === mark && this.cells.has(at));
-    for (const [mark, box] of [["focus", this.focusBox], ["best", this.bestBox]]) {
+    const marked = (mark) =>
+      [...map].find(([at, wear]) => wear.mark === mark && this.cells.has(at));
+    for (const [mark, box] of [
+      ["focus", this.focusBox],
+      ["best", this.bestBox],
+    ]) {
       const found = marked(mark);
       frame(box, found ? this.area([...this.cells.get(found[0]).cell, 1, 1]) : null);
     }

@@ -4,12 +4,20 @@
 // (rows, columns): on one axis the rows are a single cell. Weights are numbered by the kernel as it
 // is written; a transposed convolution slides it reversed over the spread input.
 import { extent, floorDiv, makeWindow, mod, output, range, start, taps } from "./arithmetic.js";
-import { configured, layerDivisors, layerWindows } from "./dialects.js";
+import { configured, layerDivisors, layerWindows } from "./layer.js";
 
 const DECK_INPUT = [
-  [3, 3, 2, 1, 0], [0, 0, 1, 3, 1], [3, 1, 2, 2, 3], [2, 0, 0, 2, 2], [2, 0, 0, 0, 1],
+  [3, 3, 2, 1, 0],
+  [0, 0, 1, 3, 1],
+  [3, 1, 2, 2, 3],
+  [2, 0, 0, 2, 2],
+  [2, 0, 0, 0, 1],
 ];
-const DECK_KERNEL = [[0, 1, 2], [2, 2, 0], [0, 1, 2]];
+const DECK_KERNEL = [
+  [0, 1, 2],
+  [2, 2, 0],
+  [0, 1, 2],
+];
 
 /** A number from 0 to below `most` that is always the same for the same place. */
 const scattered = (channel, y, x, most) =>
@@ -63,19 +71,27 @@ export function prepare(layer, spatial) {
 }
 
 /** First input channel that output channel f reads. */
-export const firstChannel = (p, f) =>
-  p.convolves ? floorDiv(f, p.perOut) * p.per : f;
+export const firstChannel = (p, f) => (p.convolves ? floorDiv(f, p.perOut) * p.per : f);
 
 /** The written kernel cell that meets window position k on an axis. */
 export const written = (p, axis, k) => (p.reversed ? p.kernel[axis] - 1 - k : k);
 
 /** The numbers of a problem: functions x(c, y, x) and w(f, c, y, x) from overrides. */
 export function numbersOf(p, editedInput, editedKernel) {
-  const x = range(p.channels).map((c) => range(p.sizes[0]).map((y) => range(p.sizes[1]).map((i) =>
-    editedInput.get(`${c},${y},${i}`) ?? defaultInput(c, y, i))));
-  const w = range(p.filters).map((f) => range(p.per).map((c) => range(p.kernel[0]).map((y) =>
-    range(p.kernel[1]).map((i) =>
-      editedKernel.get(`${f},${c},${y},${i}`) ?? defaultWeight(f, c, y, i, p.kernel)))));
+  const x = range(p.channels).map((c) =>
+    range(p.sizes[0]).map((y) =>
+      range(p.sizes[1]).map((i) => editedInput.get(`${c},${y},${i}`) ?? defaultInput(c, y, i)),
+    ),
+  );
+  const w = range(p.filters).map((f) =>
+    range(p.per).map((c) =>
+      range(p.kernel[0]).map((y) =>
+        range(p.kernel[1]).map(
+          (i) => editedKernel.get(`${f},${c},${y},${i}`) ?? defaultWeight(f, c, y, i, p.kernel),
+        ),
+      ),
+    ),
+  );
   return { x, w };
 }
 
@@ -121,16 +137,16 @@ export function value(p, numbers, place) {
 
 /** All output numbers, [filter][row][column]. */
 export const allValues = (p, numbers) =>
-  range(p.filters).map((f) => range(p.outputs[0]).map((y) => range(p.outputs[1]).map((x) =>
-    value(p, numbers, [f, y, x]))));
+  range(p.filters).map((f) =>
+    range(p.outputs[0]).map((y) => range(p.outputs[1]).map((x) => value(p, numbers, [f, y, x]))),
+  );
 
 // ---- what touches what --------------------------------------------------------------------------
 // Each answer is a list of {weight: [c, ky, kx], at: [channel, y, x], out: [f, y, x]}: a place on
 // the spread, padded input (cell 0 at 0), the kernel cell there, and the output that it feeds.
 
 /** Everything that output cell [f, y, x] reads. */
-export const ofOutput = (p, numbers, out) =>
-  terms(p, numbers, out).map((t) => ({ ...t, out }));
+export const ofOutput = (p, numbers, out) => terms(p, numbers, out).map((t) => ({ ...t, out }));
 
 /** Pairs (output, window position) of one axis that meet position t of the spread input. */
 const meeting = (p, axis, t) => {
@@ -145,26 +161,30 @@ const meeting = (p, axis, t) => {
 export function ofPlace(p, [channel, y, x], f) {
   const c = channel - firstChannel(p, f);
   if (c < 0 || c >= p.per) return [];
-  return meeting(p, 0, y).flatMap(([oy, ky]) => meeting(p, 1, x).map(([ox, kx]) => ({
-    weight: [c, written(p, 0, ky), written(p, 1, kx)],
-    at: [channel, y, x],
-    out: [f, oy, ox],
-  })));
+  return meeting(p, 0, y).flatMap(([oy, ky]) =>
+    meeting(p, 1, x).map(([ox, kx]) => ({
+      weight: [c, written(p, 0, ky), written(p, 1, kx)],
+      at: [channel, y, x],
+      out: [f, oy, ox],
+    })),
+  );
 }
 
 /** Everything that weight [c, ky, kx] of filter f multiplies. */
 export function ofWeight(p, [c, ky, kx], f) {
   const at = [written(p, 0, ky), written(p, 1, kx)];
   const channel = firstChannel(p, f) + c;
-  return range(p.outputs[0]).flatMap((oy) => range(p.outputs[1]).map((ox) => ({
-    weight: [c, ky, kx],
-    at: [
-      channel,
-      start(p.windows[0], oy) + at[0] * p.windows[0].dilation,
-      start(p.windows[1], ox) + at[1] * p.windows[1].dilation,
-    ],
-    out: [f, oy, ox],
-  })));
+  return range(p.outputs[0]).flatMap((oy) =>
+    range(p.outputs[1]).map((ox) => ({
+      weight: [c, ky, kx],
+      at: [
+        channel,
+        start(p.windows[0], oy) + at[0] * p.windows[0].dilation,
+        start(p.windows[1], ox) + at[1] * p.windows[1].dilation,
+      ],
+      out: [f, oy, ox],
+    })),
+  );
 }
 
 // ---- places -------------------------------------------------------------------------------------
@@ -191,8 +211,11 @@ export function cellAt(p, [c, y, x]) {
 }
 
 /** The place on the spread input of input cell [c, y, x]. */
-export const placeOf = (p, [c, y, x]) =>
-  [c, y * p.windows[0].input_dilation, x * p.windows[1].input_dilation];
+export const placeOf = (p, [c, y, x]) => [
+  c,
+  y * p.windows[0].input_dilation,
+  x * p.windows[1].input_dilation,
+];
 
 /** What input cell [c, y, x] adds where, for one filter: cropped targets have no output. */
 export function stamp(p, numbers, [c, y, x], f) {
@@ -200,17 +223,19 @@ export function stamp(p, numbers, [c, y, x], f) {
   if (within < 0 || within >= p.per) return [];
   const low = p.windows.map((w) => extent(w) - 1 - w.padding[0]);
   const [wy, wx] = p.windows;
-  return range(p.kernel[0]).flatMap((ky) => range(p.kernel[1]).map((kx) => {
-    const oy = y * wy.input_dilation + ky * wy.dilation - low[0];
-    const ox = x * wx.input_dilation + kx * wx.dilation - low[1];
-    const kept = oy >= 0 && oy < p.outputs[0] && ox >= 0 && ox < p.outputs[1];
-    return {
-      weight: [within, ky, kx],
-      at: [c, y * wy.input_dilation, x * wx.input_dilation],
-      out: [f, oy, ox],
-      kept,
-      value: numbers.x[c][y][x],
-      factor: numbers.w[f][within][ky][kx],
-    };
-  }));
+  return range(p.kernel[0]).flatMap((ky) =>
+    range(p.kernel[1]).map((kx) => {
+      const oy = y * wy.input_dilation + ky * wy.dilation - low[0];
+      const ox = x * wx.input_dilation + kx * wx.dilation - low[1];
+      const kept = oy >= 0 && oy < p.outputs[0] && ox >= 0 && ox < p.outputs[1];
+      return {
+        weight: [within, ky, kx],
+        at: [c, y * wy.input_dilation, x * wx.input_dilation],
+        out: [f, oy, ox],
+        kept,
+        value: numbers.x[c][y][x],
+        factor: numbers.w[f][within][ky][kx],
+      };
+    }),
+  );
 }

@@ -8,16 +8,28 @@ import {
 
 // P. Tol, "Colour schemes", SRON technical note, 2021 (the light scheme): each weight owns one.
 const WEIGHTS = [
-  "#77AADD", "#EE8866", "#EEDD88", "#FFAABB", "#99DDFF", "#44BB99", "#BBCC33", "#AAAA00", "#DDDDDD",
+  "#77AADD",
+  "#EE8866",
+  "#EEDD88",
+  "#FFAABB",
+  "#99DDFF",
+  "#44BB99",
+  "#BBCC33",
+  "#AAAA00",
+  "#DDDDDD",
 ];
 export const ON_WEIGHT = "#1A1A1A";
 
 /** Two colours mixed, `part` of the second. */
 export function mix(a, b, part) {
   const channel = (colour, at) => parseInt(colour.slice(at, at + 2), 16);
-  return `#${[1, 3, 5].map((at) =>
-    Math.round(channel(a, at) * (1 - part) + channel(b, at) * part).toString(16).padStart(2, "0"),
-  ).join("")}`;
+  return `#${[1, 3, 5]
+    .map((at) =>
+      Math.round(channel(a, at) * (1 - part) + channel(b, at) * part)
+        .toString(16)
+        .padStart(2, "0"),
+    )
+    .join("")}`;
 }
 
 /** The colour of a weight [c, ky, kx]; beyond nine they repeat, whiter. */
@@ -234,7 +246,9 @@ export function spelledOut(p, numbers, view, focus, filter) {
       say(`) / ${p.divisors[0][focus.cell[1]] * p.divisors[1][focus.cell[2]]}`);
     }
     if (p.operation === "max_pool") say(")");
-    say(` = ${p.operation === "avg_pool" && result === null ? "undefined" : show(result, 2)}`, { result: true });
+    say(` = ${p.operation === "avg_pool" && result === null ? "undefined" : show(result, 2)}`, {
+      result: true,
+    });
     return parts;
   }
   if (focus.part === "kernel") {
@@ -246,9 +260,11 @@ export function spelledOut(p, numbers, view, focus, filter) {
       ? ` = ${show(numbers.w[f][weight[0]][weight[1]][weight[2]], 2)} multiplies`
       : " looks at";
     say(own, { colour: weightColour(p, weight) });
-    say(`${number} ${plural(real, "input cell")}` +
-      (zeros ? `, and a zero ${zeros === 1 ? "once" : `${zeros} times`}` : "") +
-      ", one for each output");
+    say(
+      `${number} ${plural(real, "input cell")}` +
+        (zeros ? `, and a zero ${zeros === 1 ? "once" : `${zeros} times`}` : "") +
+        ", one for each output",
+    );
     return parts;
   }
   const cell = view === "scatter" ? focus.cell : cellAt(p, focus.cell);

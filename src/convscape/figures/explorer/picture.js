@@ -1,12 +1,12 @@
 // The three grids and their sum as one picture: SVG text, or frames of an animation. It draws the
 // layouts and the paint of paint.js, like the page itself.
 import { InputError, range } from "./arithmetic.js";
+import { gif } from "./gif.js";
 import { CELL, GAP, svg } from "./grid.js";
 import {
   ON_WEIGHT, drawnWeight, gridsOf, paint, partial, show, spelledOut, stepFocus, stepsOf,
   weightColour,
 } from "./paint.js";
-import { gif } from "./gif.js";
 
 export const MOST_FRAMES = 256;
 const MARGIN = 18;
@@ -40,10 +40,15 @@ export function shapesOf(view) {
           const px = x + (column - left) * CELL;
           const py = HEAD + MARGIN + c * block + (row - top) * CELL;
           const own = kind === "weight" ? weightColour(p, drawnWeight(p, mode, cell)) : null;
-          const fill = wear.fill === "now" ? colours.now : wear.fill ?? own ?? colours[kind];
+          const fill = wear.fill === "now" ? colours.now : (wear.fill ?? own ?? colours[kind]);
           const marked = wear.mark === "focus" || wear.mark === "best" || wear.mark === "on";
           shapes.push({
-            kind: "rect", x: px + 1, y: py + 1, w: CELL - 2, h: CELL - 2, fill,
+            kind: "rect",
+            x: px + 1,
+            y: py + 1,
+            w: CELL - 2,
+            h: CELL - 2,
+            fill,
             hatch: kind === "unread" && !wear.fill,
             stroke: marked ? colours.ink : colours.line,
             width: wear.mark === "focus" || wear.mark === "best" ? 2.5 : 1,
@@ -52,8 +57,11 @@ export function shapesOf(view) {
           const words = cellText(view, grids, name, cell, kind, filled);
           const onColour = own || (wear.fill && wear.fill !== "now");
           const size = words.length > 5 ? 9 : words.length > 3 ? 12 : 17;
-          const ink = onColour ? ON_WEIGHT : kind === "cell" || kind === "unread" || kind === "out"
-            ? colours.ink : colours.muted;
+          const ink = onColour
+            ? ON_WEIGHT
+            : kind === "cell" || kind === "unread" || kind === "out"
+              ? colours.ink
+              : colours.muted;
           text(px + CELL / 2, py + CELL / 2, words, size, ink);
           if (wear.sub) {
             text(px + CELL - 4, py + CELL - 9, wear.sub, 10, ON_WEIGHT, { anchor: "end" });
@@ -73,7 +81,8 @@ export function shapesOf(view) {
   const lines = wrapped(sentence(view, focus), Math.floor((width - 2 * MARGIN) / LETTER));
   const below = HEAD + MARGIN + tallest + 26;
   lines.forEach((line, at) =>
-    text(MARGIN, below + at * 19, line, 14, colours.ink, { anchor: "start" }));
+    text(MARGIN, below + at * 19, line, 14, colours.ink, { anchor: "start" }),
+  );
   const foot = below + (view.sumLines ?? lines.length) * 19 + 4;
   text(MARGIN, foot, titles.caption, 13, colours.muted, { anchor: "start" });
   return { width, height: foot + 18, shapes };
@@ -115,14 +124,32 @@ function wrapped(words, width) {
 export function svgText(view) {
   const { width, height, shapes } = shapesOf({ ...view, filled: null });
   const root = svg("svg", {
-    xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${width} ${height}`, width, height,
-    role: "img", "font-family": FONT,
+    xmlns: "http://www.w3.org/2000/svg",
+    viewBox: `0 0 ${width} ${height}`,
+    width,
+    height,
+    role: "img",
+    "font-family": FONT,
   });
   root.append(svg("title", {}, `${view.titles.caption}`));
   const id = "unread";
-  root.append(svg("defs", {}, svg("pattern", {
-    id, width: 8, height: 8, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)",
-  }, svg("rect", { width: 2.5, height: 8, fill: view.colours.hatch }))));
+  root.append(
+    svg(
+      "defs",
+      {},
+      svg(
+        "pattern",
+        {
+          id,
+          width: 8,
+          height: 8,
+          patternUnits: "userSpaceOnUse",
+          patternTransform: "rotate(45)",
+        },
+        svg("rect", { width: 2.5, height: 8, fill: view.colours.hatch }),
+      ),
+    ),
+  );
   root.append(svg("rect", { width, height, fill: view.colours.bg }));
   for (const s of shapes) {
     if (s.kind === "rect") {
@@ -133,10 +160,21 @@ export function svgText(view) {
       if (s.hatch) root.append(svg("rect", { ...shape, fill: `url(#${id})` }));
     } else if (s.words) {
       const more = s.bold ? { "font-weight": 600 } : {};
-      root.append(svg("text", {
-        x: s.x, y: s.y, "font-size": s.size, fill: s.fill, "text-anchor": s.anchor, dy: "0.36em",
-        ...more,
-      }, s.words));
+      root.append(
+        svg(
+          "text",
+          {
+            x: s.x,
+            y: s.y,
+            "font-size": s.size,
+            fill: s.fill,
+            "text-anchor": s.anchor,
+            dy: "0.36em",
+            ...more,
+          },
+          s.words,
+        ),
+      );
     }
   }
   return `${new XMLSerializer().serializeToString(root)}\n`;
@@ -187,17 +225,23 @@ export function gifBytes(view, milliseconds = 600) {
   const steps = stepsOf(p, mode);
   if (steps > MOST_FRAMES) {
     throw new InputError(
-      `a GIF holds up to ${MOST_FRAMES} steps`, `${steps}`, "choose a smaller input or a stride",
+      `a GIF holds up to ${MOST_FRAMES} steps`,
+      `${steps}`,
+      "choose a smaller input or a stride",
     );
   }
   const focusOf = (at) => stepFocus(p, mode, at, filter);
   const letters = Math.floor((shapesWidth(view) - 2 * MARGIN) / LETTER);
-  const sumLines = Math.max(...range(steps).map((at) =>
-    wrapped(sentence(view, focusOf(at)), letters).length));
+  const sumLines = Math.max(
+    ...range(steps).map((at) => wrapped(sentence(view, focusOf(at)), letters).length),
+  );
   let [canvas, context] = [null, null];
   const frameAt = (at) => {
     const picture = shapesOf({
-      ...view, focus: focusOf(at), filled: at, sumLines,
+      ...view,
+      focus: focusOf(at),
+      filled: at,
+      sumLines,
       partial: mode === "scatter" ? partial(p, numbers, at + 1, filter) : null,
     });
     if (!canvas) {
@@ -216,7 +260,9 @@ export function gifBytes(view, milliseconds = 600) {
 }
 
 const sentence = ({ p, numbers, mode, filter }, focus) =>
-  spelledOut(p, numbers, mode, focus, filter).map((part) => part.text).join("");
+  spelledOut(p, numbers, mode, focus, filter)
+    .map((part) => part.text)
+    .join("");
 
 function shapesWidth({ p, mode }) {
   const grids = gridsOf(p, mode);
