@@ -30,13 +30,23 @@ from convscape.kernels.cpu.phases import phase_of, reach
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
+from convscape.kernels.cpu.transpose import transpose
 
 __all__ = ["forward", "input_grad", "weight_grad"]
 
 _DEPTH = 192  # products of one piece of a sum: its weights (48 KiB at the widest) stay close
-_PIXELS = 32 * ROWS  # pixels of one chunk: its tiles stay in L2 while the pieces pass by
+_FEW = 4 * ROWS  # pixels of one chunk: 6 KiB of tiles
+_PIXELS = 32 * ROWS  # the same where a sum has pieces: the tiles stay in L2 while they pass by
+
+_RUN = 16  # input channels whose weights are turned at once
 
 # --- the kernels -------------------------------------------------------------------------------
+
+
+@kernel
+def _copy_vector(source, out):
+    for j in range(len(out)):
+        out[j] = source[j]
 
 
 @kernel
@@ -44,22 +54,37 @@ def _pack_part(part, parts, weight, strides, shape, lanes, packed):
     """Weights as [group][block of output channels][r][s][c][lane], with zeros at the edge."""
     groups, k_size, c_size, r_size, s_size = shape
     sg, sk, sc, sr, ss = strides
+    taps = r_size * s_size
     c_low, c_high = c_size * part // parts, c_size * (part + 1) // parts
+    # PyTorch's order of axes is turned in blocks, Keras's has the lanes side by side already.
+    turned = sc == taps and sr == s_size and ss == 1
+    block = np.zeros(_RUN * taps * WIDEST * lanes, weight.dtype)
     at = 0
     for g in range(groups):
         k0 = 0
         while k0 < k_size:
             width = block_vectors(k_size - k0, lanes) * lanes
             real = min(width, k_size - k0)
-            for c in range(c_low, c_high):
+            for first in range(c_low, c_high, _RUN):
+                run = min(_RUN, c_high - first)
+                if turned:
+                    source = g * sg + k0 * sk + first * sc
+                    transpose(weight, source, sk, real, run * taps, block, 0, width)
                 for r in range(r_size):
                     for s in range(s_size):
-                        to = at + ((r * s_size + s) * c_size + c) * width
-                        source = g * sg + k0 * sk + c * sc + r * sr + s * ss
-                        for j in range(real):
-                            packed[to + j] = weight[source + j * sk]
-                        for j in range(real, width):
-                            packed[to + j] = 0
+                        tap = r * s_size + s
+                        for c in range(first, first + run):
+                            to = at + (tap * c_size + c) * width
+                            line = packed[to : to + width]
+                            source = g * sg + k0 * sk + c * sc + r * sr + s * ss
+                            if turned:
+                                _copy_vector(block[((c - first) * taps + tap) * width :], line)
+                            elif sk == 1:
+                                _copy_vector(weight[source:], line[:real])
+                            else:
+                                for j in range(real):
+                                    line[j] = weight[source + j * sk]
+                            line[real:] = 0
             at += r_size * s_size * c_size * width
             k0 += width
 
@@ -83,15 +108,17 @@ def _correlate_part(
     tiles = (pixels + ROWS - 1) // ROWS
     first = tiles * part // parts * ROWS
     last = min(pixels, tiles * (part + 1) // parts * ROWS)
-    rows = np.empty(_PIXELS, np.int64)
-    cells = np.empty(_PIXELS, np.int64)
-    tile = np.empty(_PIXELS * WIDEST * lanes, x.dtype)
     # Cells of a kernel row that are neighbours in memory, with their channels, are one run. A
     # small kernel is summed in one go; a large one in pieces whose weights stay in the L1 cache
     # while all tiles of the chunk pass by.
     run = s_size * c_size if s_step == c_size else c_size
     together = r_size if r_size * run <= _DEPTH else 1
     depth = min(run, _DEPTH)
+    # A sum in one go needs its tiles once, and few of them stay in the L1 cache.
+    most = _FEW if together * run == r_size * s_size * c_size else _PIXELS
+    rows = np.empty(most, np.int64)
+    cells = np.empty(most, np.int64)
+    tile = np.empty(most * WIDEST * lanes, x.dtype)
     at = 0
     for g in range(groups):
         k0 = 0
@@ -100,15 +127,23 @@ def _correlate_part(
             width = vectors * lanes
             real = min(width, k_size - k0)
             start_at = bias[g * k_size + k0 : g * k_size + k0 + real]
-            for chunk in range(first, last, _PIXELS):
-                size = min(_PIXELS, last - chunk)
+            for chunk in range(first, last, most):
+                size = min(most, last - chunk)
                 padded_size = (size + ROWS - 1) // ROWS * ROWS
+                line, w = divmod(chunk, w_size)
+                n, h = divmod(line, h_size)
                 for p in range(padded_size):
-                    # Rows beyond the last pixel repeat it; their sums are dropped.
-                    line, w = divmod(chunk + min(p, size - 1), w_size)
-                    n, h = divmod(line, h_size)
                     rows[p] = start + n * steps[0] + h * steps[1] + w * steps[2]
                     cells[p] = n * yn + h * yh + w * yw
+                    # Rows beyond the last pixel repeat it; their sums are dropped.
+                    if p < size - 1:
+                        w += 1
+                        if w == w_size:
+                            w = 0
+                            h += 1
+                            if h == h_size:
+                                h = 0
+                                n += 1
                     sums = tile[p * width : (p + 1) * width]
                     sums[:] = 0
                     for j in range(real):
