@@ -389,8 +389,14 @@ export class Explorer {
     };
     const [input, kernel, output] = grids;
     let pixels = largest([grids], most);
-    if (pixels < 22) pixels = largest([[input, kernel], [output]], Math.min(most, 44));
-    if (pixels < 16) pixels = largest([[input], [output]], 22);
+    if (pixels < 22) {
+      const rows = [
+        [[input, kernel], [output]],
+        [[input], [kernel, output]],
+        [[input], [kernel], [output]],
+      ];
+      pixels = Math.max(...rows.map((some) => largest(some, Math.min(most, 44))));
+    }
     for (const grid of grids) grid.scale(pixels);
   }
 
