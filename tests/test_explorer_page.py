@@ -307,6 +307,9 @@ def test_controls_reach_valid_settings_only(tab: Tab) -> None:
             )
             assert app(page, "Math.min(...a.problem.outputs)") >= 1
             assert app(page, "a.notes") == []
+            # The setting has followed to the slider's very end: no value there is refused.
+            follows = "(e) => e.value === e.parentNode.querySelector('output').textContent"
+            assert sliders.nth(at).evaluate(follows)
     for label in ("Transposed", "Max pooling", "Average pooling", "1-D", "Convolution", "2-D"):
         page.click(f"label:has-text('{label}')")
         assert app(page, "Math.min(...a.problem.outputs)") >= 1
