@@ -1,6 +1,6 @@
 """How smooth the explorer is: times in a real browser.
 
-    python benchmarks/explorer.py
+    python -m benchmarks.explorer
 
 A step is one move of the window with all that is painted and spelled out; style and layout are
 forced, so they are in the time. Frames are what the browser showed while it played.
