@@ -29,7 +29,7 @@ from convscape.kernels.cpu.layout import Array, empty, flat, is_channels_last, p
 from convscape.kernels.cpu.phases import phase_of, reach
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.transpose import transpose
 
 __all__ = ["forward", "input_grad", "weight_grad"]
@@ -126,7 +126,7 @@ def _correlate_part(
             vectors = block_vectors(k_size - k0, lanes)
             width = vectors * lanes
             real = min(width, k_size - k0)
-            start_at = bias[g * k_size + k0 : g * k_size + k0 + real]
+            shift_by = bias[g * k_size + k0 : g * k_size + k0 + real]
             for chunk in range(first, last, most):
                 size = min(most, last - chunk)
                 padded_size = (size + ROWS - 1) // ROWS * ROWS
@@ -144,32 +144,35 @@ def _correlate_part(
                             if h == h_size:
                                 h = 0
                                 n += 1
-                    sums = tile[p * width : (p + 1) * width]
-                    sums[:] = 0
-                    for j in range(real):
-                        sums[j] = start_at[j]
                 for r in range(0, r_size, together):
                     for s in range(0, s_size, run // c_size):
                         for i in range(0, run, depth):
                             shift = g * c_size + r * r_step + s * s_step + i
                             start_b = at + ((r * s_size + s) * c_size + i) * width
                             for p in range(0, padded_size, ROWS):
-                                multiply_add(
-                                    vectors, x, rows, p, shift, r_step, 1,
-                                    packed, start_b, s_size * c_size * width, width,
-                                    together, min(depth, run - i), tile, p * width,
-                                )  # fmt: skip
+                                if r == s == i == 0:
+                                    multiply(
+                                        vectors, x, rows, p, shift, r_step, 1,
+                                        packed, start_b, s_size * c_size * width, width,
+                                        together, depth, tile, p * width,
+                                    )  # fmt: skip
+                                else:
+                                    multiply_add(
+                                        vectors, x, rows, p, shift, r_step, 1,
+                                        packed, start_b, s_size * c_size * width, width,
+                                        together, min(depth, run - i), tile, p * width,
+                                    )  # fmt: skip
                 k = g * k_size + k0
                 if yk == 1:
                     for p in range(size):
                         sums = tile[p * width : (p + 1) * width]
                         out = y[cells[p] + k : cells[p] + k + real]
                         for j in range(real):
-                            out[j] = sums[j]
+                            out[j] = sums[j] + shift_by[j]
                 else:
                     for j in range(real):
                         for p in range(size):
-                            y[cells[p] + (k + j) * yk] = tile[p * width + j]
+                            y[cells[p] + (k + j) * yk] = tile[p * width + j] + shift_by[j]
             at += r_size * s_size * c_size * width
             k0 += width
 

@@ -46,11 +46,19 @@ def multiply_add(
 
 
 @kernel
-def multiply(vectors, a, rows, first, shift, b, start, b_step, count, tile, at):
-    """Set a tile to Σ_k a[rows + shift + k] b[start + k b_step]."""
+def multiply(
+    vectors, a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
+):
+    """Set a tile of this many vectors, whatever it held."""
     if vectors == WIDEST:
-        _fresh_wide(a, rows, first, shift, 0, 1, b, start, 0, b_step, 1, count, tile, at)
+        _fresh_wide(
+            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
+        )
     elif vectors == 2:
-        _fresh_two(a, rows, first, shift, 0, 1, b, start, 0, b_step, 1, count, tile, at)
+        _fresh_two(
+            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
+        )
     else:
-        _fresh_one(a, rows, first, shift, 0, 1, b, start, 0, b_step, 1, count, tile, at)
+        _fresh_one(
+            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
+        )

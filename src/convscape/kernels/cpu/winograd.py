@@ -140,7 +140,7 @@ def _forward_part(
                         to = e * result + k0 * chunk + t * width
                         if c0 == 0:
                             multiply(
-                                vectors, spread, rows, t, at, points, by, width, depth,
+                                vectors, spread, rows, t, at, 0, 1, points, by, 0, width, 1, depth,
                                 products, to,
                             )  # fmt: skip
                         else:
