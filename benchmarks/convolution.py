@@ -10,6 +10,7 @@ is that of our median to the faster layout of torch in the same run. Losses are 
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,7 +40,9 @@ def measure(
     """One layer: error and times of the three problems."""
     x, w = torch.randn(batch, c, side, side), torch.randn(k, c, 3, 3) / (9 * c) ** 0.5
     g = Geometry.of((side, side), 3, 1, 1, in_channels=c, out_channels=k)
-    kernels = load(choose(Problem("convolution", tuple(x.shape), geometry=g)))
+    problem = Problem("convolution", tuple(x.shape), geometry=g)
+    kernels = load(choose(problem))
+    along = load(choose(replace(problem, direction="weight_gradient")))
     x64, w64 = x.double().requires_grad_(), w.double().requires_grad_()
     y64 = functional.conv2d(x64, w64, None, 1, 1)
     dy = torch.randn(y64.shape)
@@ -51,7 +54,7 @@ def measure(
     ours: tuple[Callable[[], Any], ...] = (
         lambda: kernels.forward(xs, ws, None, g, threads),
         lambda: kernels.input_grad(dys, ws, g, spatial, threads),
-        lambda: kernels.weight_grad(xs, dys, g, threads),
+        lambda: along.weight_grad(xs, dys, g, threads),
     )
 
     def torchs(problem: int, layout: tuple[torch.Tensor, ...]) -> Callable[[], Any]:

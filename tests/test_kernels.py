@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -292,6 +293,13 @@ def test_the_page_on_kernels_says_what_happens() -> None:
     result = doctest.testfile(str(page), module_relative=False)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+def test_a_weight_gradient_is_chosen_for_itself() -> None:
+    g = Geometry.of((14, 14), 3, 1, 1, in_channels=512, out_channels=512)
+    problem = Problem("convolution", (1, 512, 14, 14), geometry=g)
+    assert choose(problem).name == "gemm"
+    assert choose(replace(problem, direction="weight_gradient")).name == "winograd"
 
 
 # --- processes ---------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ class Problem:
         dtype: Name of the element type, such as "float32".
         device: Kind of device the arrays are on, such as "cpu".
         geometry: Windows and channels of a convolution or pooling; None for batch normalization.
+        direction: "forward" (the input gradient costs the same) or "weight_gradient".
     """
 
     op: str
@@ -27,6 +28,7 @@ class Problem:
     dtype: str = "float32"
     device: str = "cpu"
     geometry: Geometry | None = None
+    direction: str = "forward"
 
     @property
     def work(self) -> int:

@@ -1,6 +1,7 @@
 """Which algorithm solves a problem, and why not the others."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -28,6 +29,7 @@ class Verdict:
     chosen: bool
 
 
+@lru_cache(maxsize=1024)  # it is asked on every call of an op, for few different problems
 def choose(problem: Problem, algorithm: str = "auto") -> Algorithm:
     """The algorithm for a problem.
 

@@ -54,23 +54,29 @@ def _work(problem: Problem) -> int:
 
 
 def _tiled(problem: Problem) -> int:
-    """Multiply-adds with the lanes that a group's last vector leaves idle, at 9/10 of peak."""
+    """Multiply-adds with the lanes that a group's last vector leaves idle, at 9/10 of peak.
+
+    The weight gradient walks along pixels, a channel count apart in memory: at 7/10.
+    """
     geometry = _geometry(problem)
     columns = geometry.out_channels // geometry.groups
-    return problem.work * (-(-columns // _LANES) * _LANES) // columns * 10 // 9
+    tenths = 7 if problem.direction == "weight_gradient" else 9
+    return problem.work * (-(-columns // _LANES) * _LANES) // columns * 10 // tenths
 
 
 def _transformed(problem: Problem) -> int:
     """36 products a tile, and the transforms in multiply-adds of the same time.
 
     The weights were fitted to times on one core (AVX-512): 16 ns a tile and channel, 34 ns a
-    kernel, at 50 multiply-adds a nanosecond.
+    kernel, at 50 multiply-adds a nanosecond. The weight gradient transforms kernels once, at the
+    end, and from fewer points: half of that.
     """
     geometry = _geometry(problem)
     c, k = geometry.in_channels, geometry.out_channels
     tiles = problem.shape[0] * prod(-(-o // 4) for o in geometry.outputs(problem.shape[2:]))
     products = 36 * tiles * c * (-(-k // _LANES) * _LANES)
-    return products + 800 * tiles * (c + k) + 1700 * c * k
+    each = 850 if problem.direction == "weight_gradient" else 1700
+    return products + 800 * tiles * (c + k) + each * c * k
 
 
 def _interpreted(problem: Problem) -> int:

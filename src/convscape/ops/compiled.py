@@ -9,6 +9,7 @@ is empty.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -86,7 +87,8 @@ def conv2d_backward(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Both gradients of `conv2d`."""
     geometry = conv._geometry(x, weight, None, stride, _padding(name, padding), dilation, groups)
-    row = choose(problem("convolution", x, geometry), algorithm)
+    wanted = problem("convolution", x, geometry)
+    row = choose(wanted, algorithm)
     if row.module is None:
         with torch.enable_grad():
             inputs = [x.detach().requires_grad_(), weight.detach().requires_grad_()]
@@ -94,9 +96,10 @@ def conv2d_backward(
             dx, dw = torch.autograd.grad(y, inputs, dy)
             return dx, dw
     kernels, team = load(row), threads()
+    along = load(choose(replace(wanted, direction="weight_gradient"), algorithm))
     spatial = (x.shape[2], x.shape[3])
     dx = tensor(kernels.input_grad(array(dy), array(weight), geometry, spatial, team))
-    return dx, tensor(kernels.weight_grad(array(x), array(dy), geometry, team))
+    return dx, tensor(along.weight_grad(array(x), array(dy), geometry, team))
 
 
 @conv2d_backward.register_fake

@@ -5,6 +5,7 @@ of each is written with the other two. So derivatives of any order are our kerne
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -84,10 +85,12 @@ def conv2d(
         y: torch.Tensor = compiled.conv2d(x, weight, bias, *given, algorithm)
         return y
     geometry = _geometry(x, weight, bias, stride, padding, dilation, groups)
-    row = choose(problem("convolution", x, geometry), algorithm)
+    wanted = problem("convolution", x, geometry)
+    row = choose(wanted, algorithm)
     if row.module is None:
         return _framework(x, weight, bias, geometry)
-    kernels = load(row)
+    # The modules for forward and input gradient, and for the weight gradient.
+    kernels = load(row), load(choose(replace(wanted, direction="weight_gradient"), algorithm))
     if needs_grad(x, weight, bias):
         result: torch.Tensor = _Forward.apply(x, weight, bias, geometry, kernels)
         return result
@@ -153,7 +156,7 @@ def _forward(
     kernels: Any,
 ) -> torch.Tensor:
     b = None if bias is None else array(bias)
-    return tensor(kernels.forward(array(x), array(weight), b, geometry, threads()))
+    return tensor(kernels[0].forward(array(x), array(weight), b, geometry, threads()))
 
 
 class _Forward(Function):
@@ -182,7 +185,7 @@ class _InputGrad(Function):
     def forward(ctx: Any, dy: Any, weight: Any, spatial: Any, geometry: Any, kernels: Any) -> Any:
         ctx.save_for_backward(dy, weight)
         ctx.geometry, ctx.kernels = geometry, kernels
-        dx = kernels.input_grad(array(dy), array(weight), geometry, tuple(spatial), threads())
+        dx = kernels[0].input_grad(array(dy), array(weight), geometry, tuple(spatial), threads())
         return tensor(dx)
 
     @staticmethod
@@ -201,7 +204,7 @@ class _WeightGrad(Function):
     def forward(ctx: Any, x: Any, dy: Any, geometry: Any, kernels: Any) -> Any:
         ctx.save_for_backward(x, dy)
         ctx.geometry, ctx.kernels = geometry, kernels
-        return tensor(kernels.weight_grad(array(x), array(dy), geometry, threads()))
+        return tensor(kernels[1].weight_grad(array(x), array(dy), geometry, threads()))
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
