@@ -23,6 +23,7 @@ import numpy as np
 from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.gemm_weight import weight_grad
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, empty, flat, is_channels_last, padded
@@ -283,7 +284,7 @@ def _correlate(
     """Fill y, a view (N, K, H', W'), from the address `start` of the input on."""
     groups, k, c, r, s = weight.shape
     lanes = SIMD.lanes(y.itemsize)
-    packed = np.empty(groups * -(-k // lanes) * lanes * c * r * s, y.dtype)
+    packed = workspace.empty(groups * -(-k // lanes) * lanes * c * r * s, y.dtype)
     kernel, strides = flat(weight)
     launch(_pack_part, _pack_team, threads, kernel, strides, weight.shape, lanes, packed)
     out, y_strides = flat(y)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from convscape.kernels.cpu import memory
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.transpose import transpose
@@ -42,8 +43,8 @@ def empty(shape: tuple[int, int, int, int], dtype: Any, channels_last: bool) -> 
     """An uninitialised (N, C, H, W) array, in channels-last memory or in plain order."""
     n, c, h, w = shape
     if channels_last:
-        return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
-    return np.empty(shape, dtype)
+        return memory.empty(n * h * w * c, dtype).reshape(n, h, w, c).transpose(0, 3, 1, 2)
+    return memory.empty(n * c * h * w, dtype).reshape(shape)
 
 
 def padded(
@@ -68,12 +69,11 @@ def padded(
     n, c, h, w = x.shape
     (top, bottom), (left, right) = padding
     if not (top or bottom or left or right or tail) and is_channels_last(x):
-        memory, _ = flat(x)
-        return memory, (h * w * c, w * c, c)
+        return flat(x)[0], (h * w * c, w * c, c)
     rows, columns = h + top + bottom, w + left + right
-    out = np.empty(n * rows * columns * c + tail, x.dtype)
+    out = memory.empty(n * rows * columns * c + tail, x.dtype)
     out[len(out) - tail :] = 0
-    memory, strides = flat(x)
+    source, strides = flat(x)
     if (rows, columns) == (h, w) and strides[2:] == (w, 1):
         # Several short rows are as good as one long one, and transpose in whole blocks.
         joined = max(f for f in range(1, h + 1) if h % f == 0 and (f == 1 or f * w <= _LONG))
@@ -83,7 +83,7 @@ def padded(
         grid = (rows, columns)
     launch(
         _pad_part, _pad_team, threads,
-        memory, strides, (n, c, h, w), out, grid, (top, left), x.dtype.type(fill),
+        source, strides, (n, c, h, w), out, grid, (top, left), x.dtype.type(fill),
     )  # fmt: skip
     return out, (rows * columns * c, columns * c, c)
 
@@ -137,7 +137,7 @@ def _pad_team(parts, x, strides, shape, out, grid, start, fill):
 def plain(y: Array, threads: int) -> Array:
     """A contiguous (N, H, W, C) array as a contiguous (N, C, H, W) one."""
     n, h, w, c = y.shape
-    out = np.empty((n, c, h, w), y.dtype)
+    out = empty((n, c, h, w), y.dtype, False)
     if y.size:
         launch(_plain_part, _plain_team, threads, y.reshape(-1), (n, h * w, c), out.reshape(-1))
     return out

@@ -19,6 +19,7 @@ Source: S. Ioffe and C. Szegedy, arXiv 1502.03167, section 3; T. Chan, G. Golub 
 import numpy as np
 from numba import prange
 
+from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.jit import kernel, reduction, team
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.threads import launch
@@ -186,7 +187,7 @@ def normalize(x: Array, mean: Array, scale: Array, shift: Array, threads: int) -
     """
     last = _is_last(x)
     memory, shape = _memory(x, last)
-    y = np.empty(memory.shape, x.dtype)
+    y = workspace.empty(memory.size, x.dtype)
     launch(
         _normalize_part, _normalize_team, threads,
         memory, y, *_split(mean, x.dtype), scale.astype(x.dtype), shift.astype(x.dtype), shape,
@@ -235,7 +236,7 @@ def gradient(
     last = _is_last(x)
     memory, shape = _memory(x, last)
     given, _ = _memory(dy, last)
-    dx = np.empty(memory.shape, x.dtype)
+    dx = workspace.empty(memory.size, x.dtype)
     coefficients = (v.astype(x.dtype) for v in (scale, slope, shift))
     launch(
         _gradient_part, _gradient_team, threads,

@@ -17,6 +17,7 @@ import numpy as np
 from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, plain
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -218,7 +219,7 @@ def _convolve(
 ) -> Array:
     """Correlate with kernels given by their points; output cell (0, 0) reads from -corner on."""
     n, c, h, w = x.shape
-    y = np.empty((n, *outputs, k), x.dtype)
+    y = workspace.empty(n * outputs[0] * outputs[1] * k, x.dtype).reshape(n, *outputs, k)
     if y.size:
         memory, strides = padded(x, ((0, 0), (0, 0)), threads)
         if bias is None:
@@ -237,7 +238,7 @@ def _points(weight: Array, flip: bool, threads: int) -> Array:
     """The 36 points of (K, C, 3, 3) kernels, or of the reversed ones, packed for the tile."""
     k, c = weight.shape[:2]
     lanes = SIMD.lanes(weight.itemsize)
-    points = np.empty(36 * (-(-k // lanes) * lanes * c + lanes), weight.dtype)
+    points = workspace.empty(36 * (-(-k // lanes) * lanes * c + lanes), weight.dtype)
     kernels, strides = flat(weight)
     launch(_kernel_part, _kernel_team, threads, kernels, strides, flip, (c, k), lanes, points)
     return points

@@ -10,6 +10,7 @@ import numpy as np
 from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -161,9 +162,10 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     # As many tiles at once as fit the last level of the cache: the sums are read and written once
     # a chunk.
     chunk = min(tiles, max(_TILES, _POINT_BYTES // (36 * x.itemsize * (c_row + k_row))))
-    spread = np.empty(36 * chunk * c_row, x.dtype)
-    given = np.zeros(36 * chunk * k_row, x.dtype)  # the idle lanes are multiplied, and stay 0
-    sums = np.zeros(36 * wide * c_rows, x.dtype)
+    spread = workspace.empty(36 * chunk * c_row, x.dtype)
+    # The idle lanes are multiplied too, and stay 0.
+    given = workspace.zeros(36 * chunk * k_row, x.dtype)
+    sums = workspace.zeros(36 * wide * c_rows, x.dtype)
     for first in range(0, tiles, chunk):
         count = min(chunk, tiles - first)
         launch(
@@ -175,6 +177,6 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
             _multiply_part, _multiply_team, threads,
             spread, given, count, channels, lanes, sums,
         )  # fmt: skip
-    dw = np.empty(geometry.weight_shape, x.dtype)
-    launch(_kernel_grad_part, _kernel_grad_team, threads, sums, channels, lanes, dw.reshape(-1))
-    return dw
+    dw = workspace.empty(9 * c * k, x.dtype)
+    launch(_kernel_grad_part, _kernel_grad_team, threads, sums, channels, lanes, dw)
+    return dw.reshape(geometry.weight_shape)

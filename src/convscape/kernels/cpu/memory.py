@@ -1,0 +1,199 @@
+"""Arrays on cache lines, in memory that is kept for the next call.
+
+A large array fresh from the system costs more than the kernel that fills it: each page is zeroed
+by the system when it is first touched. So blocks of freed arrays are kept, up to `LIMIT` bytes in
+all, and handed out again. An array's memory comes back when the array and all its views (torch
+tensors among them) are gone; nothing is ever shared by two of them.
+"""
+
+import os
+from collections import OrderedDict, deque
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from convscape.arithmetic.errors import InputError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LINE = 64
+"""Bytes of a cache line, and of the widest vector."""
+
+_KEPT_FROM = 256 << 10  # bytes of a block worth keeping; below, the system's own allocator is fast
+_ASK_FROM = 256 << 20  # bytes of a block that may not fit in memory
+_STEPS = 8  # sizes an octave: at most an eighth of a block is unused
+
+
+def _physical() -> int:
+    """Bytes of memory that the machine has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 8 << 30
+
+
+LIMIT = _physical() // 8
+"""Bytes of free blocks that are kept at most."""
+
+
+class _Store:
+    """Free blocks by size; the one that has waited longest goes first when there are too many."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._lock = Lock()
+        self._by_address: OrderedDict[int, Array] = OrderedDict()  # the oldest first
+        self._by_size: dict[int, list[int]] = {}
+        # A block may come back while the lock is held, from the garbage collector in this very
+        # thread: it then waits here for whoever takes the lock next.
+        self._returned: deque[Array] = deque()
+
+    def take(self, size: int) -> Array | None:
+        with self._lock:
+            self._sort_in()
+            addresses = self._by_size.get(size)
+            if not addresses:
+                return None
+            self.held -= size
+            return self._by_address.pop(addresses.pop())
+
+    def give(self, block: Array) -> None:
+        self._returned.append(block)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._sort_in()
+            finally:
+                self._lock.release()
+
+    def clear(self) -> None:
+        with self._lock:
+            self._sort_in()
+            self._by_address.clear()
+            self._by_size.clear()
+            self.held = 0
+
+    def _sort_in(self) -> None:
+        while self._returned:
+            block = self._returned.popleft()
+            address = _address(block)
+            self._by_address[address] = block
+            self._by_size.setdefault(block.nbytes, []).append(address)
+            self.held += block.nbytes
+        while self.held > LIMIT:
+            address, oldest = self._by_address.popitem(last=False)
+            self._by_size[oldest.nbytes].remove(address)
+            self.held -= oldest.nbytes
+
+
+_store = _Store()
+
+
+class _Block:
+    """A block in use: the base of the array on it, so it lives as long as any view."""
+
+    __slots__ = ("__array_interface__", "block", "give")
+
+    def __init__(self, block: Array, size: int) -> None:
+        self.block = block
+        self.give = _store.give  # bound here: at the interpreter's end the module is gone first
+        address = _address(block)
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": (size,),
+            "typestr": "|u1",
+            "data": (address + -address % LINE, False),
+        }
+
+    def __del__(self) -> None:
+        self.give(self.block)
+
+
+def empty(count: int, dtype: Any) -> Array:
+    """An uninitialised one-dimensional array that begins at a cache line.
+
+    Args:
+        count: Elements.
+        dtype: Element type.
+
+    Returns:
+        The array; its memory returns to the store when it and its views are gone.
+
+    Raises:
+        InputError: The machine has less memory available than asked for.
+    """
+    dtype = np.dtype(dtype)
+    size = count * dtype.itemsize
+    if size < _KEPT_FROM:
+        memory = np.empty(size + LINE, np.uint8)
+        start = -_address(memory) % LINE
+        return memory[start : start + size].view(dtype)
+    rounded = _rounded(size + LINE)
+    block = _store.take(rounded)
+    if block is None:
+        check(size)
+        block = np.empty(rounded, np.uint8)
+    return np.asarray(_Block(block, size)).view(dtype)
+
+
+def zeros(count: int, dtype: Any) -> Array:
+    """`empty`, filled with zeros."""
+    result = empty(count, dtype)
+    result.fill(0)
+    return result
+
+
+def check(size: int) -> None:
+    """Refuse a block that would not fit, before anything is allocated.
+
+    Raises:
+        InputError: The machine has less memory available than `size` bytes.
+    """
+    if size < _ASK_FROM:
+        return
+    available = _available()
+    if size > available + _store.held:
+        raise InputError(
+            "a result or workspace must fit in memory",
+            f"{size:,} bytes asked for, {available:,} available",
+            "use a smaller batch or image",
+        )
+    if size > available:
+        release()
+
+
+def held() -> int:
+    """Bytes of free memory that are kept for later calls."""
+    return _store.held
+
+
+def release() -> None:
+    """Give all memory that is kept back to the system."""
+    _store.clear()
+
+
+def _address(memory: Array) -> int:
+    address: int = memory.__array_interface__["data"][0]
+    return address
+
+
+def _rounded(size: int) -> int:
+    """The next of `_STEPS` sizes an octave."""
+    step = 1 << max(0, size.bit_length() - 1 - (_STEPS.bit_length() - 1))
+    return -(-size // step) * step
+
+
+def _available() -> int:
+    """Bytes that can be allocated without swapping, by the system's and the container's account."""
+    found = [_physical()]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
+        group = Path("/sys/fs/cgroup")
+        limit = (group / "memory.max").read_text().strip()
+        if limit != "max":
+            found.append(int(limit) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        pass  # another system: what is known so far must do
+    return max(0, min(found))

@@ -1,0 +1,81 @@
+"""Memory that is kept between calls: never shared, bounded, and refused before it is too large."""
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+from convscape import ops
+from convscape.arithmetic import InputError
+from convscape.kernels.cpu import memory
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def _start_empty() -> None:
+    gc.collect()
+    memory.release()
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000, MEGABYTE, 3 * MEGABYTE + 5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_arrays_begin_at_a_cache_line(count: int, dtype: type) -> None:
+    a = memory.empty(count, dtype)
+    assert a.shape == (count,)
+    assert a.dtype == dtype
+    assert a.ctypes.data % memory.LINE == 0
+    a[:] = 7
+
+
+def test_a_block_returns_only_when_every_view_is_gone() -> None:
+    a = memory.empty(MEGABYTE, np.float32)
+    address = a.ctypes.data
+    view = torch.from_numpy(a.reshape(1024, 1024)[3:, ::2])
+    del a
+    assert memory.held() == 0
+    other = memory.empty(MEGABYTE, np.float32)
+    assert other.ctypes.data != address
+    del view
+    assert memory.held() >= 4 * MEGABYTE
+    assert memory.empty(MEGABYTE, np.float32).ctypes.data == address
+
+
+def test_no_two_arrays_in_use_share_memory() -> None:
+    rng = np.random.default_rng(0)
+    in_use: dict[int, np.ndarray] = {}
+    for turn in range(300):
+        a = memory.empty(int(rng.choice([MEGABYTE // 4, MEGABYTE // 3, MEGABYTE])), np.float32)
+        a[:] = turn
+        in_use[turn] = a
+        if len(in_use) > 8:
+            del in_use[int(rng.choice(list(in_use)))], a
+        assert all((v == k).all() for k, v in in_use.items())
+
+
+def test_what_is_kept_stays_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "LIMIT", 20 * MEGABYTE)
+    arrays = [memory.empty((i + 1) * MEGABYTE, np.uint8) for i in range(12)]
+    while arrays:
+        arrays.pop()
+        assert memory.held() <= 20 * MEGABYTE
+    assert memory.held() > 0
+    memory.release()
+    assert memory.held() == 0
+
+
+def test_garbage_collected_while_the_store_is_locked_is_not_lost() -> None:
+    a = memory.empty(MEGABYTE, np.float32)
+    with memory._store._lock:
+        del a  # as the collector would, in the thread that holds the lock
+    memory.empty(1, np.float32)
+    again = memory.empty(2 * MEGABYTE, np.float32)  # sorts in what was returned
+    assert memory.held() >= 4 * MEGABYTE
+    del again
+
+
+def test_a_result_that_cannot_fit_is_refused_with_its_bytes() -> None:
+    x = torch.zeros(1, 1, 1, 1).expand(1, 1, 3_000_000, 3_000_000)
+    with pytest.raises(InputError, match=r"36,000,000,000,000 bytes"):
+        ops.max_pool2d(x, 1)
