@@ -1,61 +1,242 @@
-"""The weight gradient on the register tile: rows are weights, and the sum runs over pixels.
+"""The weight gradient on the register tile: rows are output channels, and the sum is over pixels.
 
     dw[k, c, r, s] = Σ_{n, h, w} dy[n, k, h, w] x[n, c, h stride - low + r dilation, ...]
 
-Each (r, s, c) is the address where its pixels begin; the same steps lead through x for all of them.
+The columns are the weights of one output channel in the order (r, s, c). Pixels are taken in pieces
+that stay in L2: dy's piece is turned once, so that a row's pixels are neighbours; of x one block of
+columns at a time is gathered, which is a run of channels for each pixel.
+
+On a small map most of a border tap's cells are padding. There the pixels are ordered (h, w, n): a
+tap's real cells are then whole runs, and only those are multiplied. Maps with long lines are
+multiplied in place (`gemm_weight_wide`).
 """
+
+from math import prod
 
 import numpy as np
 from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu import gemm_weight_wide
+from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, padded
+from convscape.kernels.cpu.layout import Array, flat, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
+from convscape.kernels.cpu.transpose import transpose
 
-_RUN = 512  # pixels of one block of the weight gradient: its x and dy stay in L2
+_PIECE = 256  # pixels of one piece: 64 KiB of x's columns
+_WIDE = 512  # pixels of an image from which on its lines are multiplied in place
+_SPLIT_ROWS = (
+    16 * ROWS
+)  # output channels a thread needs to have its own; fewer, and pixels are split
 
 
 @kernel
-def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw):
-    """A share of the rows (r, s, c) of the weight gradient, dw[group][row][output channel]."""
+def _copy(source, out):
+    for i in range(len(out)):
+        out[i] = source[i]
+
+
+@kernel
+def _turn_part(dy, strides, grid, batch_last, first, count, low, high, turned, step):
+    """Set turned[k - low][p] to dy's pixel first + p, for the output channels low <= k < high."""
     n_size, h_size, w_size = grid
-    groups, c_size, k_size = channels
-    m_size = dw.size // (groups * k_size)
-    tiles = (m_size + ROWS - 1) // ROWS
-    low, high = tiles * part // parts, tiles * (part + 1) // parts
-    lines = max(1, _RUN // w_size)
-    tile = np.empty((high - low) * ROWS * WIDEST * lanes, x.dtype)
-    for g in range(groups):
-        k0 = 0
-        while k0 < k_size:
-            vectors = block_vectors(k_size - k0, lanes)
-            width = vectors * lanes
-            tile[:] = 0
-            for n in range(n_size):
-                for h in range(0, h_size, lines):
-                    for t in range(low, high):
+    sn, sk, sh, sw = strides
+    plane = h_size * w_size
+    p = 0
+    while p < count:
+        # A run is what has one step in memory: the pixels of an image, or an image's one pixel.
+        if batch_last:
+            cell, n = divmod(first + p, n_size)
+            run, along = min(count - p, n_size - n), sn
+        else:
+            n, cell = divmod(first + p, plane)
+            run, along = min(count - p, plane - cell), sw
+        at = n * sn + cell // w_size * sh + cell % w_size * sw
+        if sk == 1:
+            transpose(dy, at + low, along, run, high - low, turned, p, step)
+        else:
+            for k in range(low, high):
+                line = turned[(k - low) * step + p : (k - low) * step + p + run]
+                source = dy[at + k * sk :]
+                if along == 1:
+                    _copy(source, line)
+                else:
+                    for i in range(run):
+                        line[i] = source[i * along]
+        p += run
+
+
+@kernel
+def _gather(x, size, step, taps, dilations, merged, cells, count, first, real, width, columns):
+    """Columns [first, first + real) of each pixel, in rows of `width`; padding is 0.
+
+    A pixel's columns are runs that lie together in x: a line of its window, or a cell's channels.
+    """
+    _, s_size, c_size = taps
+    run = s_size * c_size if merged else c_size
+    for p in range(count):
+        columns[p * width + real : (p + 1) * width] = 0
+    j = first
+    while j < first + real:
+        tap, i = divmod(j, run)
+        length = min(run - i, first + real - j)
+        r, s = (tap, 0) if merged else divmod(tap, s_size)
+        down, across = r * dilations[0], s * dilations[1]
+        shift = down * step[0] + across * step[1] + i
+        # Of a line's cells some may be padding; of one cell's channels all or none.
+        reach = (i + length + c_size - 1) // c_size if merged else 1
+        for p in range(count):
+            row, column = cells[1, p] + down, cells[2, p] + across
+            out = columns[p * width + j - first : p * width + j - first + length]
+            if row < 0 or row >= size[0]:
+                out[:] = 0
+            elif column >= 0 and column + reach <= size[1]:
+                source = x[cells[0, p] + shift :]
+                for c in range(length):
+                    out[c] = source[c]
+            elif not merged:
+                out[:] = 0
+            else:
+                for c in range(length):
+                    cell = column + (i + c) // c_size
+                    inside = 0 <= cell < size[1]
+                    out[c] = x[cells[0, p] + shift + c] if inside else 0
+        j += length
+
+
+@kernel
+def _inside(tap, axis, n, m):
+    """The outputs [first, last) whose kernel cell `tap` meets a real cell."""
+    stride, dilation, low = axis
+    shift = low - tap * dilation
+    first = max(0, -((-shift) // stride))
+    last = min(m, (n - 1 + shift) // stride + 1)
+    return first, max(first, last)
+
+
+@kernel
+def _weight_part(
+    part, parts, x, x_strides, size, dy, dy_strides, grid, down, across, channels, taps,
+    batch_last, split, lanes, sums,
+):  # fmt: skip
+    """Add to sums[slab][group][block of columns][k][column], for a share of k or of the pixels."""
+    n_size, h_size, w_size = grid
+    groups, k_size = channels
+    r_size, s_size, c_size = taps
+    merged = groups == 1 and across[1] == 1 and x_strides[2] == c_size
+    total = r_size * s_size * c_size
+    wide = (total + lanes - 1) // lanes * lanes
+    k_rows = (k_size + ROWS - 1) // ROWS * ROWS
+    low, high, slab, first, last = 0, k_rows, 0, 0, n_size * h_size * w_size
+    # In the order (h, w, n) a piece is whole lines, so that a tap's real cells are runs.
+    line = w_size * n_size if batch_last else 1
+    if split:
+        low, high = (
+            k_rows // ROWS * part // parts * ROWS,
+            k_rows // ROWS * (part + 1) // parts * ROWS,
+        )
+    else:
+        pieces = last // line
+        slab, first, last = part, pieces * part // parts * line, pieces * (part + 1) // parts * line
+    most = max(1, _PIECE // line) * line
+    step = most + lanes
+    turned = np.zeros(k_rows * step, x.dtype)
+    columns = np.empty(most * WIDEST * lanes, x.dtype)
+    rows = np.arange(k_rows) * step
+    cells = np.empty((3, most), np.int64)
+    for start in range(first, last, most):
+        count = min(most, last - start)
+        for p in range(count):
+            if batch_last:
+                cell, n = divmod(start + p, n_size)
+            else:
+                n, cell = divmod(start + p, h_size * w_size)
+            h, w = divmod(cell, w_size)
+            row, column = h * down[0] - down[2], w * across[0] - across[2]
+            cells[0, p] = n * x_strides[0] + row * x_strides[1] + column * x_strides[2]
+            cells[1, p], cells[2, p] = row, column
+        for g in range(groups):
+            real_high = min(high, k_size)
+            if low < real_high:
+                _turn_part(
+                    dy, dy_strides, grid, batch_last, start, count,
+                    g * k_size + low, g * k_size + real_high, turned, step,
+                )  # fmt: skip
+            base = (slab * groups + g) * wide * k_rows
+            j0 = 0
+            while j0 < total:
+                vectors = block_vectors(total - j0, lanes)
+                width = vectors * lanes
+                real = min(width, total - j0)
+                _gather(
+                    x[g * c_size :], size, x_strides[1:], taps, (down[1], across[1]), merged,
+                    cells, count, j0, real, width, columns,
+                )  # fmt: skip
+                outer, at, along = 1, 0, count
+                if batch_last and j0 // c_size == (j0 + real - 1) // c_size:
+                    r, s = divmod(j0 // c_size, s_size)
+                    h_low, h_high = _inside(r, down, size[0], h_size)
+                    w_low, w_high = _inside(s, across, size[1], w_size)
+                    h_low, h_high = max(h_low, start // line), min(h_high, (start + count) // line)
+                    outer, along = h_high - h_low, (w_high - w_low) * n_size
+                    at = (h_low - start // line) * line + w_low * n_size
+                if outer > 0 and along > 0:
+                    for k in range(low, high, ROWS):
                         multiply_add(
-                            vectors, x, rows, t * ROWS,
-                            g * c_size + n * x_steps[0] + h * x_steps[1], x_steps[1], x_steps[2],
-                            dy, g * k_size + k0 + n * dy_steps[0] + h * dy_steps[1],
-                            dy_steps[1], dy_steps[2],
-                            min(lines, h_size - h), w_size, tile, (t - low) * ROWS * width,
+                            vectors, turned, rows, k - low, at, line, 1,
+                            columns, at * width, line * width, width, outer, along,
+                            sums, base + j0 * k_rows + k * width,
                         )  # fmt: skip
-            for m in range(low * ROWS, min(high * ROWS, m_size)):
-                for j in range(min(width, k_size - k0)):
-                    dw[(g * m_size + m) * k_size + k0 + j] = tile[(m - low * ROWS) * width + j]
-            k0 += width
+                j0 += width
 
 
 @team
-def _weight_team(parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw):
+def _weight_team(
+    parts, x, x_strides, size, dy, dy_strides, grid, down, across, channels, taps,
+    batch_last, split, lanes, sums,
+):  # fmt: skip
     for part in prange(parts):
         _weight_part(
-            np.int64(part), parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw
-        )
+            np.int64(part), parts, x, x_strides, size, dy, dy_strides, grid, down, across, channels,
+            taps, batch_last, split, lanes, sums,
+        )  # fmt: skip
+
+
+@kernel
+def _collect_part(part, parts, sums, slabs, channels, taps, lanes, dw):
+    """The slabs' total as dw[k][c][r][s]; a share of the output channels."""
+    groups, k_size = channels
+    r_size, s_size, c_size = taps
+    cells = r_size * s_size
+    total = cells * c_size
+    wide = (total + lanes - 1) // lanes * lanes
+    k_rows = (k_size + ROWS - 1) // ROWS * ROWS
+    line = np.empty(wide, dw.dtype)
+    for job in range(groups * k_size * part // parts, groups * k_size * (part + 1) // parts):
+        g, k = divmod(job, k_size)
+        out = dw[job * total : (job + 1) * total]
+        for slab in range(slabs):
+            base = (slab * groups + g) * wide * k_rows
+            j0 = 0
+            while j0 < total:
+                width = block_vectors(total - j0, lanes) * lanes
+                piece = line[j0 : min(j0 + width, wide)]
+                source = sums[base + j0 * k_rows + k * width :]
+                for i in range(len(piece)):
+                    piece[i] = source[i] if slab == 0 else piece[i] + source[i]
+                j0 += width
+        for c in range(c_size):
+            for tap in range(cells):
+                out[c * cells + tap] = line[tap * c_size + c]
+
+
+@team
+def _collect_team(parts, sums, slabs, channels, taps, lanes, dw):
+    for part in prange(parts):
+        _collect_part(np.int64(part), parts, sums, slabs, channels, taps, lanes, dw)
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -70,28 +251,46 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     Returns:
         (K, C / groups, R, S), contiguous.
     """
-    groups = geometry.groups
-    k, c, r, s = geometry.weight_shape
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
-    height, width = geometry.windows
-    memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
+    if prod(dy.shape[2:]) >= _WIDE:
+        return gemm_weight_wide.weight_grad(x, dy, geometry, threads)
+    k, c, r, s = geometry.weight_shape
+    k //= geometry.groups
     lanes = SIMD.lanes(x.itemsize)
-    # A last vector that is not full reads on into the next pixel, whose products are dropped;
-    # behind the last pixel there must be something to read.
-    ragged = lanes if (k // groups) % lanes else 0
-    dy_memory, dy_steps = padded(dy, ((0, 0), (0, 0)), threads, tail=ragged)
-    rows = (
-        np.arange(r)[:, None, None] * (sh * height.dilation)
-        + np.arange(s)[:, None] * (sw * width.dilation)
-        + np.arange(c)
-    ).reshape(-1)
-    rows = np.pad(rows, (0, -len(rows) % ROWS), mode="edge")
-    dw = np.empty(groups * r * s * k * c // groups, x.dtype)
+    memory, strides = padded(x, ((0, 0), (0, 0)), threads)
+    given, given_strides = flat(dy)
+    # Pixels must have one step in memory within an image.
+    if given_strides[2] != dy.shape[3] * given_strides[3]:
+        given, (sn, sh, sw) = padded(dy, ((0, 0), (0, 0)), threads)
+        given_strides = (sn, 1, sh, sw)
+    split = threads > 1 and k >= _SPLIT_ROWS * threads
+    slabs = 1 if split else max(1, threads)
+    wide, k_rows = -(-r * s * c // lanes) * lanes, -(-k // ROWS) * ROWS
+    sums = workspace.zeros(slabs * geometry.groups * wide * k_rows, x.dtype)
+    down, across = ((w.stride, w.dilation, w.padding[0]) for w in geometry.windows)
+    channels, taps = (geometry.groups, k), (r, s, c)
     launch(
         _weight_part, _weight_team, threads,
-        memory, (sn, sh * height.stride, sw * width.stride), dy_memory, dy_steps, rows,
-        (dy.shape[0], *dy.shape[2:]), (groups, c, k // groups), lanes, dw,
+        memory, strides, x.shape[2:], given, given_strides, (dy.shape[0], *dy.shape[2:]),
+        down, across, channels, taps, _batch_last(dy.shape, x.shape, geometry), split, lanes, sums,
     )  # fmt: skip
-    dw = dw.reshape(groups, r, s, c, k // groups).transpose(0, 4, 3, 1, 2)
-    return np.ascontiguousarray(dw).reshape(geometry.weight_shape)
+    dw = workspace.empty(prod(geometry.weight_shape), x.dtype)
+    launch(_collect_part, _collect_team, threads, sums, slabs, channels, taps, lanes, dw)
+    return dw.reshape(geometry.weight_shape)
+
+
+def _batch_last(dy: tuple[int, ...], x: tuple[int, ...], geometry: Geometry) -> bool:
+    """Whether enough of the taps are padding to order the pixels by position, then by image."""
+    n, _, _, w = dy
+    if n < ROWS or n * w > _PIECE:
+        return False
+    met = [
+        sum(
+            0 <= o * axis.stride - axis.padding[0] + tap * axis.dilation < size
+            for o in range(outputs)
+            for tap in range(axis.kernel)
+        )
+        for axis, size, outputs in zip(geometry.windows, x[2:], dy[2:], strict=True)
+    ]
+    return 10 * prod(met) < 9 * prod(geometry.kernel) * prod(dy[2:])
