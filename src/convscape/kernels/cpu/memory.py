@@ -6,6 +6,7 @@ all, and handed out again. An array's memory comes back when the array and all i
 tensors among them) are gone; nothing is ever shared by two of them.
 """
 
+import atexit
 import os
 from collections import OrderedDict, deque
 from pathlib import Path
@@ -49,6 +50,9 @@ class _Store:
         # A block may come back while the lock is held, from the garbage collector in this very
         # thread: it then waits here for whoever takes the lock next.
         self._returned: deque[Array] = deque()
+        # At the interpreter's end modules go before the last arrays do.
+        self._closed = False
+        atexit.register(self._close)
 
     def take(self, size: int) -> Array | None:
         with self._lock:
@@ -60,12 +64,17 @@ class _Store:
             return self._by_address.pop(addresses.pop())
 
     def give(self, block: Array) -> None:
+        if self._closed:
+            return
         self._returned.append(block)
         if self._lock.acquire(blocking=False):
             try:
                 self._sort_in()
             finally:
                 self._lock.release()
+
+    def _close(self) -> None:
+        self._closed = True
 
     def clear(self) -> None:
         with self._lock:

@@ -83,3 +83,26 @@ def transpose(src, at, src_step, rows, columns, dst, to, dst_step):
                 _turn_single(src, source, src_step, dst, target, dst_step)
             else:
                 _turn_double(src, source, src_step, dst, target, dst_step)
+
+
+@kernel
+def transpose_narrow(src, at, src_step, rows, columns, dst, to, dst_step, scratch):
+    """`transpose` of rows shorter than a vector, which are read on beyond their end.
+
+    `scratch` has room for a square block. Near the end of the memory, where reading on is not
+    allowed, the elements are moved one by one.
+    """
+    lanes = _BYTES // src.itemsize
+    row = 0
+    while row + lanes <= rows and at + (row + lanes - 1) * src_step + lanes <= len(src):
+        if src.itemsize == 4:
+            _turn_single(src, at + row * src_step, src_step, scratch, 0, lanes)
+        else:
+            _turn_double(src, at + row * src_step, src_step, scratch, 0, lanes)
+        for j in range(columns):
+            line = dst[to + j * dst_step + row : to + j * dst_step + row + lanes]
+            turned = scratch[j * lanes : (j + 1) * lanes]
+            for i in range(lanes):
+                line[i] = turned[i]
+        row += lanes
+    transpose(src, at + row * src_step, src_step, rows - row, columns, dst, to + row, dst_step)

@@ -18,19 +18,21 @@ from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu import winograd_deep
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, plain
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
-from convscape.kernels.cpu.transpose import transpose
-from convscape.kernels.cpu.winograd_points import kernel_tile, output_tile
+from convscape.kernels.cpu.tile import block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
+from convscape.kernels.cpu.winograd_points import output_tile
 from convscape.kernels.cpu.winograd_tiles import load_tile
 from convscape.kernels.cpu.winograd_weight import weight_grad
 
 __all__ = ["forward", "input_grad", "weight_grad"]
 
-_RUN = 16  # input channels whose kernels are transposed and transformed at once
+_POINTS = 9 << 20  # bytes of kernels' points from which on they outgrow the cache
+_FEW = 200  # tiles that do not pay for writing and reading the kernels' points
 _DEPTH = 128  # channels of one piece of a sum: longer ones lose digits
 
 # --- the kernels -------------------------------------------------------------------------------
@@ -38,48 +40,18 @@ _DEPTH = 128  # channels of one piece of a sum: longer ones lose digits
 
 @kernel
 def _kernel_part(part, parts, weight, strides, flip, channels, lanes, points):
-    """Points [36][block][c][lane] of weights (k, c, 3, 3); a share of the input channels.
-
-    Output channels must become neighbours. They are already in Keras's order of axes; in PyTorch's
-    a block of kernels is turned first.
-    """
+    """Points [36][block][c][lane] of weights (k, c, 3, 3); a share of the input channels."""
     c_size, k_size = channels
-    sk, sc, sr, ss = strides
     wide = (k_size + lanes - 1) // lanes * lanes
     low, high = c_size * part // parts, c_size * (part + 1) // parts
-    block = np.zeros(9 * _RUN * WIDEST * lanes, weight.dtype)
-    reads, direct, writes = np.empty(9, np.int64), np.empty(9, np.int64), np.empty(36, np.int64)
-    for e in range(36):
-        writes[e] = e * (wide * c_size + lanes)
+    block, scratch = turning_block(weight, lanes), np.empty(lanes * lanes, weight.dtype)
     k0 = 0
     while k0 < k_size:
         width = block_vectors(k_size - k0, lanes) * lanes
-        real = min(width, k_size - k0)
-        for t in range(9):
-            cell = 8 - t if flip else t
-            reads[t] = cell * width
-            direct[t] = cell // 3 * sr + cell % 3 * ss
-        for first in range(low, high, _RUN):
-            run = min(_RUN, high - first)
-            at, to = k0 * sk + first * sc, k0 * c_size + first * width
-            if sk == 1:
-                for c in range(run):
-                    kernel_tile(
-                        weight, at + c * sc, direct, points, to + c * width, writes, real, block, 0
-                    )
-                continue
-            if sc == 9 and sr == 3 and ss == 1:
-                transpose(weight, at, sk, real, run * 9, block, 0, width)
-            else:
-                for c in range(run):
-                    for j in range(real):
-                        for t in range(9):
-                            source = at + j * sk + c * sc + t // 3 * sr + t % 3 * ss
-                            block[(c * 9 + t) * width + j] = weight[source]
-            for c in range(run):
-                kernel_tile(
-                    block, c * 9 * width, reads, points, to + c * width, writes, width, block, 0
-                )
+        block_points(
+            weight, strides, flip, low, high - low, k0, min(width, k_size - k0), width,
+            block, scratch, points, k0 * c_size + low * width, wide * c_size + lanes,
+        )  # fmt: skip
         k0 += width
 
 
@@ -190,9 +162,7 @@ def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, thr
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
     outputs = geometry.output_shape(x.shape[2:])[1:]
     corner = tuple(w.padding[0] for w in geometry.windows)
-    points = _points(weight, False, threads)
-    place = (outputs[0], outputs[1]), (corner[0], corner[1])
-    return _convolve(x, points, geometry.out_channels, bias, *place, threads)
+    return _convolve(x, weight, False, bias, (outputs[0], outputs[1]), corner, threads)
 
 
 def input_grad(
@@ -203,45 +173,46 @@ def input_grad(
     dx is dy convolved under the adjoint window, the kernel reversed and its channels swapped.
     """
     corner = tuple(2 - w.padding[0] for w in geometry.windows)
-    points = _points(weight.swapaxes(0, 1), True, threads)
-    channels = geometry.in_channels
-    return _convolve(dy, points, channels, None, spatial, (corner[0], corner[1]), threads)
+    return _convolve(dy, weight.swapaxes(0, 1), True, None, spatial, corner, threads)
 
 
 def _convolve(
     x: Array,
-    points: Array,
-    k: int,
+    weight: Array,
+    flip: bool,
     bias: Array | None,
     outputs: tuple[int, int],
-    corner: tuple[int, int],
+    corner: tuple[int, ...],
     threads: int,
 ) -> Array:
-    """Correlate with kernels given by their points; output cell (0, 0) reads from -corner on."""
+    """Correlate with (k, c, 3, 3) weights, or the reversed ones; cell (0, 0) reads from -corner."""
     n, c, h, w = x.shape
-    y = workspace.empty(n * outputs[0] * outputs[1] * k, x.dtype).reshape(n, *outputs, k)
+    k = weight.shape[0]
+    y = workspace.empty(n * outputs[0] * outputs[1] * k, x.dtype)
     if y.size:
         memory, strides = padded(x, ((0, 0), (0, 0)), threads)
-        if bias is None:
-            bias = np.zeros(k, x.dtype)
-        lanes = SIMD.lanes(x.itemsize)
-        launch(
-            _forward_part, _forward_team, threads,
-            memory, strides, (h, w), (c, k), points,
-            np.ascontiguousarray(bias), lanes, y.reshape(-1), (n, *outputs), corner,
-            _chunk(c, k, x.itemsize),
-        )  # fmt: skip
+        bias = np.zeros(k, x.dtype) if bias is None else np.ascontiguousarray(bias)
+        kernels, kernel_strides = flat(weight)
+        lanes, grid = SIMD.lanes(x.itemsize), (n, *outputs)
+        tiles = n * -(-outputs[0] // 4) * -(-outputs[1] // 4)
+        if tiles <= _FEW or 36 * x.itemsize * c * k > _POINTS:
+            winograd_deep.convolve(
+                memory, strides, (h, w), kernels, kernel_strides, flip, (c, k), bias, y, grid,
+                (corner[0], corner[1]), threads,
+            )  # fmt: skip
+        else:
+            points = workspace.empty(36 * (-(-k // lanes) * lanes * c + lanes), x.dtype)
+            launch(
+                _kernel_part, _kernel_team, threads,
+                kernels, kernel_strides, flip, (c, k), lanes, points,
+            )  # fmt: skip
+            launch(
+                _forward_part, _forward_team, threads,
+                memory, strides, (h, w), (c, k), points, bias, lanes, y, grid, corner,
+                _chunk(c, k, x.itemsize),
+            )  # fmt: skip
+    y = y.reshape(n, *outputs, k)
     return y.transpose(0, 3, 1, 2) if is_channels_last(x) else plain(y, threads)
-
-
-def _points(weight: Array, flip: bool, threads: int) -> Array:
-    """The 36 points of (K, C, 3, 3) kernels, or of the reversed ones, packed for the tile."""
-    k, c = weight.shape[:2]
-    lanes = SIMD.lanes(weight.itemsize)
-    points = workspace.empty(36 * (-(-k // lanes) * lanes * c + lanes), weight.dtype)
-    kernels, strides = flat(weight)
-    launch(_kernel_part, _kernel_team, threads, kernels, strides, flip, (c, k), lanes, points)
-    return points
 
 
 def _chunk(channels_in: int, channels_out: int, itemsize: int) -> int:

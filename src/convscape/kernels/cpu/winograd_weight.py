@@ -15,11 +15,11 @@ from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.winograd_points import kernel_adjoint_tile, output_adjoint_tile
 from convscape.kernels.cpu.winograd_tiles import gather, inside, load_tile
 
-_RUN = 16  # input channels whose gradients are transformed and transposed at once
+_BLOCK = 8 * ROWS  # output channels of one block: its sums are 432 KiB
 _TILES = 96  # tiles of one piece of the sums: dy's points stay in the L1 cache
 _POINT_BYTES = 16 << 20  # points of one chunk
 
@@ -81,69 +81,59 @@ def _row(channels, lanes):
 
 
 @kernel
-def _multiply_part(part, parts, spread, given, count, channels, lanes, sums):
-    """Add the chunk's products to the points of dg, [36][block][c][lane]; a share of the points."""
+def _multiply_part(part, parts, spread, given, count, channels, lanes, add, dw):
+    """The gradient (k, c, 3, 3) from the chunk's tiles, or added to it; a share of the k."""
     c_size, k_size = channels
     c_row, k_row = _row(c_size, lanes), _row(k_size, lanes)
-    wide = (k_size + lanes - 1) // lanes * lanes
-    c_rows = (c_size + ROWS - 1) // ROWS * ROWS
-    rows = np.empty(c_rows, np.int64)
-    for c in range(c_rows):
-        rows[c] = min(c, c_size - 1)
-    for e in range(36 * part // parts, 36 * (part + 1) // parts):
-        for first in range(0, count, _TILES):
-            depth = min(_TILES, count - first)
-            k0 = 0
-            while k0 < k_size:
-                vectors = block_vectors(k_size - k0, lanes)
-                width = vectors * lanes
-                at, b = (e * count + first) * c_row, (e * count + first) * k_row + k0
-                for c in range(0, c_rows, ROWS):
-                    multiply_add(
-                        vectors, spread, rows, c, at, 0, c_row, given, b, 0, k_row, 1, depth,
-                        sums, (e * wide + k0) * c_rows + c * width,
-                    )  # fmt: skip
-                k0 += width
-
-
-@team
-def _multiply_team(parts, spread, given, count, channels, lanes, sums):
-    for part in prange(parts):
-        _multiply_part(np.int64(part), parts, spread, given, count, channels, lanes, sums)
-
-
-@kernel
-def _kernel_grad_part(part, parts, sums, channels, lanes, dw):
-    """The weight gradient (k, c, 3, 3) from its points; a share of the input channels."""
-    c_size, k_size = channels
-    wide = (k_size + lanes - 1) // lanes * lanes
-    c_rows = (c_size + ROWS - 1) // ROWS * ROWS
-    low, high = c_size * part // parts, c_size * (part + 1) // parts
-    block = np.empty(9 * _RUN * WIDEST * lanes, sums.dtype)
+    lots = (k_size + ROWS - 1) // ROWS
+    low, high = lots * part // parts * ROWS, lots * (part + 1) // parts * ROWS
+    widest = WIDEST * lanes
+    # The sums of one block stay in L2 until they are transformed.
+    sums = np.empty(36 * (_BLOCK * widest + lanes), dw.dtype)
+    turned = np.empty(9 * _BLOCK * widest, dw.dtype)
     reads, writes = np.empty(36, np.int64), np.empty(9, np.int64)
-    for e in range(36):
-        reads[e] = e * wide * c_rows
-    k0 = 0
-    while k0 < k_size:
-        width = block_vectors(k_size - k0, lanes) * lanes
-        for t in range(9):
-            writes[t] = t * _RUN * width
-        for first in range(low, high, _RUN):
-            run = min(_RUN, high - first)
-            at = k0 * c_rows + first * width
-            kernel_adjoint_tile(sums, at, reads, block, 0, writes, run * width, block, 0)
-            for j in range(min(width, k_size - k0)):
-                line = dw[((k0 + j) * c_size + first) * 9 : ((k0 + j) * c_size + first + run) * 9]
-                for c in range(run):
-                    for t in range(9):
-                        line[c * 9 + t] = block[(t * _RUN + c) * width + j]
-        k0 += width
+    for k0 in range(low, high, _BLOCK):
+        rows = np.arange(k0, k0 + _BLOCK)  # what lies behind the last row is 0, or not looked at
+        size = min(_BLOCK, high - k0)
+        c0 = 0
+        while c0 < c_size:
+            vectors = block_vectors(c_size - c0, lanes)
+            width = vectors * lanes
+            plane = size * width + lanes
+            for e in range(36):
+                reads[e] = e * plane
+                for first in range(0, count, _TILES):
+                    depth = min(_TILES, count - first)
+                    at, b = (e * count + first) * k_row, (e * count + first) * c_row + c0
+                    for k in range(0, size, ROWS):
+                        if first == 0:
+                            multiply(
+                                vectors, given, rows, k, at, 0, k_row, spread, b, 0, c_row, 1,
+                                depth, sums, e * plane + k * width,
+                            )  # fmt: skip
+                        else:
+                            multiply_add(
+                                vectors, given, rows, k, at, 0, k_row, spread, b, 0, c_row, 1,
+                                depth, sums, e * plane + k * width,
+                            )  # fmt: skip
+            for t in range(9):
+                writes[t] = t * size * width
+            kernel_adjoint_tile(sums, 0, reads, turned, 0, writes, size * width, turned, 0)
+            real = min(width, c_size - c0)
+            for k in range(min(size, k_size - k0)):
+                at = ((k0 + k) * c_size + c0) * 9
+                line = dw[at : at + real * 9]
+                for t in range(9):
+                    source = turned[(t * size + k) * width : (t * size + k) * width + real]
+                    for c in range(real):
+                        line[c * 9 + t] = source[c] + (line[c * 9 + t] if add else 0)
+            c0 += width
 
 
 @team
-def _kernel_grad_team(parts, sums, channels, lanes, dw):
+def _multiply_team(parts, spread, given, count, channels, lanes, add, dw):
     for part in prange(parts):
-        _kernel_grad_part(np.int64(part), parts, sums, channels, lanes, dw)
+        _multiply_part(np.int64(part), parts, spread, given, count, channels, lanes, add, dw)
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -156,16 +146,15 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     corner = tuple(w.padding[0] for w in geometry.windows)
     memory, strides = padded(x, ((0, 0), (0, 0)), threads)
     dy_memory, dy_strides = padded(dy, ((0, 0), (0, 0)), threads)
-    wide, c_rows = -(-k // lanes) * lanes, -(-c // ROWS) * ROWS
     c_row, k_row = (-(-v // lanes) * lanes + lanes for v in channels)
     tiles = n * -(-outputs[0] // 4) * -(-outputs[1] // 4)
-    # As many tiles at once as fit the last level of the cache: the sums are read and written once
-    # a chunk.
-    chunk = min(tiles, max(_TILES, _POINT_BYTES // (36 * x.itemsize * (c_row + k_row))))
-    spread = workspace.empty(36 * chunk * c_row, x.dtype)
-    # The idle lanes are multiplied too, and stay 0.
-    given = workspace.zeros(36 * chunk * k_row, x.dtype)
-    sums = workspace.zeros(36 * wide * c_rows, x.dtype)
+    # As many tiles at once as fit the last level of the cache; chunks of one size.
+    most = max(_TILES, _POINT_BYTES // (36 * x.itemsize * (c_row + k_row)))
+    chunk = -(-tiles // -(-tiles // most))
+    # A tile of registers may read on behind the last row; what it makes of that is dropped.
+    spread = workspace.empty(36 * chunk * c_row + WIDEST * lanes, x.dtype)
+    given = workspace.empty(36 * chunk * k_row + _BLOCK, x.dtype)
+    dw = workspace.empty(9 * c * k, x.dtype)
     for first in range(0, tiles, chunk):
         count = min(chunk, tiles - first)
         launch(
@@ -175,8 +164,6 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
         )  # fmt: skip
         launch(
             _multiply_part, _multiply_team, threads,
-            spread, given, count, channels, lanes, sums,
+            spread, given, count, channels, lanes, first > 0, dw,
         )  # fmt: skip
-    dw = workspace.empty(9 * c * k, x.dtype)
-    launch(_kernel_grad_part, _kernel_grad_team, threads, sums, channels, lanes, dw)
     return dw.reshape(geometry.weight_shape)

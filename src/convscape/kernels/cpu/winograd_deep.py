@@ -1,0 +1,166 @@
+"""Winograd's forward pass for many channels, where the kernels' points are larger than the caches.
+
+All tiles of a chunk are transformed first. Then each thread takes blocks of output channels: of one
+block it transforms the kernels of some input channels, which fit in L2, and multiplies all tiles
+with them at once. So the points of the kernels, four times as large as the weights, never go
+through memory.
+"""
+
+import numpy as np
+from numba import prange
+
+from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.layout import Array
+from convscape.kernels.cpu.simd import ROWS, SIMD
+from convscape.kernels.cpu.threads import launch
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
+from convscape.kernels.cpu.winograd_points import output_tile
+from convscape.kernels.cpu.winograd_tiles import load_tile
+
+_DEPTH = 64  # input channels of one piece: with 64 output channels their points are 576 KiB
+_TILES = 17 * ROWS  # tiles of one chunk: their products with a block are 918 KiB
+
+
+@kernel
+def _spread_part(
+    part, parts, x, strides, size, channels, grid, corner, first, count, spread, plane
+):
+    """Points of the tiles [first, first + count), as [36][tile][c]; a share of them."""
+    down, across = (grid[1] + 3) // 4, (grid[2] + 3) // 4
+    patch = np.empty(36 * channels, x.dtype)
+    within, patched, writes = np.empty(36, np.int64), np.empty(36, np.int64), np.empty(36, np.int64)
+    for e in range(36):
+        within[e] = e // 6 * strides[1] + e % 6 * strides[2]
+        patched[e] = e * channels
+        writes[e] = e * plane
+    for t in range(count * part // parts, count * (part + 1) // parts):
+        line, tx = divmod(first + t, across)
+        n, ty = divmod(line, down)
+        load_tile(
+            x, strides, size, channels, ty * 4 - corner[0], tx * 4 - corner[1], n * strides[0],
+            within, patch, patched, spread, t * channels, writes,
+        )  # fmt: skip
+
+
+@team
+def _spread_team(parts, x, strides, size, channels, grid, corner, first, count, spread, plane):
+    for part in prange(parts):
+        _spread_part(
+            np.int64(part), parts, x, strides, size, channels, grid, corner, first, count,
+            spread, plane,
+        )  # fmt: skip
+
+
+@kernel
+def _multiply_part(
+    part, parts, spread, plane, weight, strides, flip, channels, bias, lanes, grid, first, count, y
+):
+    """A share of the output channels of the chunk's tiles."""
+    c_size, k_size = channels
+    _, h_size, w_size = grid
+    down, across = (h_size + 3) // 4, (w_size + 3) // 4
+    lots = (k_size + lanes - 1) // lanes
+    k0, end = lots * part // parts * lanes, min(lots * (part + 1) // parts * lanes, k_size)
+    widest = WIDEST * lanes
+    tiles = (count + ROWS - 1) // ROWS * ROWS
+    # Planes lie one cache line off a multiple of the page, as in `winograd`.
+    result, step = tiles * widest + lanes, _DEPTH * widest + lanes
+    products, points = np.empty(36 * result, y.dtype), np.empty(36 * step, y.dtype)
+    block, scratch = turning_block(weight, lanes), np.empty(lanes * lanes, y.dtype)
+    border = np.empty(16 * widest, y.dtype)
+    gathered = np.arange(36) * result
+    placed, bordered = np.empty(16, np.int64), np.arange(16) * widest
+    for o in range(16):
+        placed[o] = (o // 4 * w_size + o % 4) * k_size
+    # The rows behind the last tile repeat it; their products are dropped.
+    rows = np.minimum(np.arange(tiles), count - 1) * c_size
+    while k0 < end:
+        vectors = block_vectors(end - k0, lanes)
+        width = vectors * lanes
+        real = min(width, end - k0)
+        for c0 in range(0, c_size, _DEPTH):
+            depth = min(_DEPTH, c_size - c0)
+            block_points(
+                weight, strides, flip, c0, depth, k0, real, width, block, scratch, points, 0, step
+            )
+            for e in range(36):
+                at, by = e * plane + c0, e * step
+                for t in range(0, tiles, ROWS):
+                    to = e * result + t * width
+                    if c0 == 0:
+                        multiply(
+                            vectors, spread, rows, t, at, 0, 1, points, by, 0, width, 1, depth,
+                            products, to,
+                        )  # fmt: skip
+                    else:
+                        multiply_add(
+                            vectors, spread, rows, t, at, 0, 1, points, by, 0, width, 1, depth,
+                            products, to,
+                        )  # fmt: skip
+        for t in range(count):
+            line, tx = divmod(first + t, across)
+            n, ty = divmod(line, down)
+            corner = ((n * h_size + ty * 4) * w_size + tx * 4) * k_size + k0
+            if ty * 4 + 4 <= h_size and tx * 4 + 4 <= w_size:
+                output_tile(products, t * width, gathered, y, corner, placed, real, bias, k0)
+                continue
+            output_tile(products, t * width, gathered, border, 0, bordered, real, bias, k0)
+            for i in range(min(4, h_size - ty * 4)):
+                for j in range(min(4, w_size - tx * 4)):
+                    out = y[corner + placed[i * 4 + j] : corner + placed[i * 4 + j] + real]
+                    source = border[(i * 4 + j) * widest :]
+                    for k in range(real):
+                        out[k] = source[k]
+        k0 += width
+
+
+@team
+def _multiply_team(
+    parts, spread, plane, weight, strides, flip, channels, bias, lanes, grid, first, count, y
+):
+    for part in prange(parts):
+        _multiply_part(
+            np.int64(part), parts, spread, plane, weight, strides, flip, channels, bias, lanes,
+            grid, first, count, y,
+        )  # fmt: skip
+
+
+def convolve(
+    x: Array, x_strides: tuple[int, int, int], size: tuple[int, int],
+    weight: Array, weight_strides: tuple[int, ...], flip: bool, channels: tuple[int, int],
+    bias: Array, y: Array, grid: tuple[int, int, int], corner: tuple[int, int], threads: int,
+) -> None:  # fmt: skip
+    """Fill flat channels-last y (n, h, w, k) from flat channels-last x and (k, c, 3, 3) weights.
+
+    Args:
+        x: The input's memory.
+        x_strides: Its strides of n, h and w in elements.
+        size: (H, W) of the input.
+        weight: The weights' memory.
+        weight_strides: Their strides of k, c, r and s.
+        flip: Whether the kernels are reversed.
+        channels: Input and output channels.
+        bias: (k,).
+        y: The output's memory.
+        grid: (n, h, w) of the output.
+        corner: What the first tile reads of padding above and on the left.
+        threads: Threads to use.
+    """
+    lanes = SIMD.lanes(y.itemsize)
+    tiles = grid[0] * -(-grid[1] // 4) * -(-grid[2] // 4)
+    chunk = -(-tiles // -(-tiles // _TILES))  # chunks of one size
+    plane = chunk * channels[0] + lanes
+    spread = workspace.empty(36 * plane, y.dtype)
+    for first in range(0, tiles, chunk):
+        count = min(chunk, tiles - first)
+        launch(
+            _spread_part, _spread_team, threads,
+            x, x_strides, size, channels[0], grid, corner, first, count, spread, plane,
+        )  # fmt: skip
+        launch(
+            _multiply_part, _multiply_team, threads,
+            spread, plane, weight, weight_strides, flip, channels, bias, lanes, grid,
+            first, count, y,
+        )  # fmt: skip
