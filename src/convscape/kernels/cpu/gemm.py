@@ -19,6 +19,8 @@ Source: K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multipl
 V. Dumoulin and F. Visin, arXiv 1603.07285, section 4.
 """
 
+from math import prod
+
 import numpy as np
 from numba import prange
 
@@ -31,7 +33,7 @@ from convscape.kernels.cpu.phases import phase_of, reach
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
-from convscape.kernels.cpu.transpose import transpose
+from convscape.kernels.cpu.transpose import transpose, transpose_narrow
 
 __all__ = ["forward", "input_grad", "weight_grad"]
 
@@ -39,6 +41,7 @@ _DEPTH = 192  # products of one piece of a sum: its weights (48 KiB at the wides
 _FEW = 4 * ROWS  # pixels of one chunk: 6 KiB of tiles
 _PIXELS = 32 * ROWS  # the same where a sum has pieces: the tiles stay in L2 while they pass by
 
+_SMALL = 256  # pixels of a map whose border is worth a look
 _RUN = 16  # input channels whose weights are turned at once
 
 # --- the kernels -------------------------------------------------------------------------------
@@ -57,9 +60,10 @@ def _pack_part(part, parts, weight, strides, shape, lanes, packed):
     sg, sk, sc, sr, ss = strides
     taps = r_size * s_size
     c_low, c_high = c_size * part // parts, c_size * (part + 1) // parts
-    # PyTorch's order of axes is turned in blocks, Keras's has the lanes side by side already.
-    turned = sc == taps and sr == s_size and ss == 1
+    # PyTorch's orders of axes are turned in blocks, Keras's has the lanes side by side already.
+    whole = sr == s_size * ss and ss == 1
     block = np.zeros(_RUN * taps * WIDEST * lanes, weight.dtype)
+    scratch = np.empty(lanes * lanes, weight.dtype)
     at = 0
     for g in range(groups):
         k0 = 0
@@ -68,23 +72,32 @@ def _pack_part(part, parts, weight, strides, shape, lanes, packed):
             real = min(width, k_size - k0)
             for first in range(c_low, c_high, _RUN):
                 run = min(_RUN, c_high - first)
-                if turned:
-                    source = g * sg + k0 * sk + first * sc
+                source = g * sg + k0 * sk + first * sc
+                turned = whole and (sc == taps or sk == taps) and sk != 1
+                if turned and sc == taps:
                     transpose(weight, source, sk, real, run * taps, block, 0, width)
+                elif turned:
+                    for c in range(run):
+                        transpose_narrow(
+                            weight, source + c * sc, sk, real, taps, block, c * taps * width,
+                            width, scratch,
+                        )  # fmt: skip
                 for r in range(r_size):
                     for s in range(s_size):
                         tap = r * s_size + s
-                        for c in range(first, first + run):
-                            to = at + (tap * c_size + c) * width
-                            line = packed[to : to + width]
-                            source = g * sg + k0 * sk + c * sc + r * sr + s * ss
+                        to = at + (tap * c_size + first) * width
+                        here = source + r * sr + s * ss
+                        if not turned and sc == 1 and sk != 1:
+                            transpose(weight, here, sk, real, run, packed, to, width)
+                        for c in range(run):
+                            line = packed[to + c * width : to + (c + 1) * width]
                             if turned:
-                                _copy_vector(block[((c - first) * taps + tap) * width :], line)
+                                _copy_vector(block[(c * taps + tap) * width :], line)
                             elif sk == 1:
-                                _copy_vector(weight[source:], line[:real])
-                            else:
+                                _copy_vector(weight[here + c * sc :], line[:real])
+                            elif sc != 1:
                                 for j in range(real):
-                                    line[j] = weight[source + j * sk]
+                                    line[j] = weight[here + c * sc + j * sk]
                             line[real:] = 0
             at += r_size * s_size * c_size * width
             k0 += width
@@ -97,10 +110,25 @@ def _pack_team(parts, weight, strides, shape, lanes, packed):
 
 
 @kernel
+def _real_taps(axis, taps, o):
+    """The taps [first, last) that read a real cell at output o: 0 <= o a + b + tap d < n."""
+    a, b, d, n = axis
+    first, last = taps, 0
+    for tap in range(taps):
+        if 0 <= o * a + b + tap * d < n:
+            first, last = min(first, tap), tap + 1
+    return first, last
+
+
+@kernel
 def _correlate_part(
-    part, parts, x, start, steps, packed, shape, tap_steps, bias, lanes, y, y_strides, y_shape
-):
-    """Output pixels (n, h, w) of y, a share of them, for all groups and output channels."""
+    part, parts, x, start, steps, packed, shape, tap_steps, down, across, batch_last, bias, lanes,
+    y, y_strides, y_shape,
+):  # fmt: skip
+    """Output pixels (n, h, w) of y, a share of them, for all groups and output channels.
+
+    In the order (h, w, n) a tile's pixels have one place, and taps that read padding are left out.
+    """
     groups, k_size, c_size, r_size, s_size = shape
     r_step, s_step = tap_steps
     yn, yk, yh, yw = y_strides
@@ -112,13 +140,16 @@ def _correlate_part(
     # Cells of a kernel row that are neighbours in memory, with their channels, are one run. A
     # small kernel is summed in one go; a large one in pieces whose weights stay in the L1 cache
     # while all tiles of the chunk pass by.
-    run = s_size * c_size if s_step == c_size else c_size
+    cells_run = s_size if s_step == c_size else 1
+    run = cells_run * c_size
     together = r_size if r_size * run <= _DEPTH else 1
     depth = min(run, _DEPTH)
     # A sum in one go needs its tiles once, and few of them stay in the L1 cache.
     most = _FEW if together * run == r_size * s_size * c_size else _PIXELS
     rows = np.empty(most, np.int64)
     cells = np.empty(most, np.int64)
+    taps = np.empty((most // ROWS, 4), np.int64)
+    written = np.empty(most // ROWS, np.bool_)
     tile = np.empty(most * WIDEST * lanes, x.dtype)
     at = 0
     for g in range(groups):
@@ -131,38 +162,76 @@ def _correlate_part(
             for chunk in range(first, last, most):
                 size = min(most, last - chunk)
                 padded_size = (size + ROWS - 1) // ROWS * ROWS
-                line, w = divmod(chunk, w_size)
-                n, h = divmod(line, h_size)
+                if batch_last:
+                    cell, n = divmod(chunk, n_size)
+                    h, w = divmod(cell, w_size)
+                else:
+                    line, w = divmod(chunk, w_size)
+                    n, h = divmod(line, h_size)
                 for p in range(padded_size):
                     rows[p] = start + n * steps[0] + h * steps[1] + w * steps[2]
                     cells[p] = n * yn + h * yh + w * yw
+                    if p % ROWS == 0:
+                        reach = taps[p // ROWS]
+                        reach[0], reach[1], reach[2], reach[3] = 0, r_size, 0, s_size
+                        written[p // ROWS] = False
+                        if batch_last:
+                            reach[0], reach[1] = _real_taps(down, r_size, h)
+                            reach[2], reach[3] = _real_taps(across, s_size, w)
+                    elif batch_last and n == 0:
+                        reach = taps[p // ROWS]
+                        r_low, r_high = _real_taps(down, r_size, h)
+                        s_low, s_high = _real_taps(across, s_size, w)
+                        reach[0], reach[1] = min(reach[0], r_low), max(reach[1], r_high)
+                        reach[2], reach[3] = min(reach[2], s_low), max(reach[3], s_high)
                     # Rows beyond the last pixel repeat it; their sums are dropped.
                     if p < size - 1:
-                        w += 1
-                        if w == w_size:
-                            w = 0
-                            h += 1
-                            if h == h_size:
-                                h = 0
-                                n += 1
+                        if batch_last:
+                            n += 1
+                            if n == n_size:
+                                n = 0
+                                w += 1
+                                if w == w_size:
+                                    w = 0
+                                    h += 1
+                        else:
+                            w += 1
+                            if w == w_size:
+                                w = 0
+                                h += 1
+                                if h == h_size:
+                                    h = 0
+                                    n += 1
                 for r in range(0, r_size, together):
-                    for s in range(0, s_size, run // c_size):
+                    for s in range(0, s_size, cells_run):
                         for i in range(0, run, depth):
-                            shift = g * c_size + r * r_step + s * s_step + i
-                            start_b = at + ((r * s_size + s) * c_size + i) * width
-                            for p in range(0, padded_size, ROWS):
-                                if r == s == i == 0:
-                                    multiply(
-                                        vectors, x, rows, p, shift, r_step, 1,
-                                        packed, start_b, s_size * c_size * width, width,
-                                        together, depth, tile, p * width,
+                            for t in range(padded_size // ROWS):
+                                r_low, r_high, s_low, s_high = taps[t]
+                                top = max(r, r_low)
+                                outer = min(r + together, r_high) - top
+                                low = max(i, (s_low - s) * c_size)
+                                count = min(i + depth, run, (s_high - s) * c_size) - low
+                                if outer <= 0 or count <= 0:
+                                    continue
+                                shift = g * c_size + top * r_step + s * s_step + low
+                                from_b = at + ((top * s_size + s) * c_size + low) * width
+                                jump = s_size * c_size * width
+                                if written[t]:
+                                    multiply_add(
+                                        vectors, x, rows, t * ROWS, shift, r_step, 1,
+                                        packed, from_b, jump, width, outer, count,
+                                        tile, t * ROWS * width,
                                     )  # fmt: skip
                                 else:
-                                    multiply_add(
-                                        vectors, x, rows, p, shift, r_step, 1,
-                                        packed, start_b, s_size * c_size * width, width,
-                                        together, min(depth, run - i), tile, p * width,
+                                    multiply(
+                                        vectors, x, rows, t * ROWS, shift, r_step, 1,
+                                        packed, from_b, jump, width, outer, count,
+                                        tile, t * ROWS * width,
                                     )  # fmt: skip
+                                    written[t] = True
+                for t in range(padded_size // ROWS):
+                    if not written[t]:
+                        tile[t * ROWS * width : (t + 1) * ROWS * width] = 0
                 k = g * k_size + k0
                 if yk == 1:
                     for p in range(size):
@@ -180,12 +249,13 @@ def _correlate_part(
 
 @team
 def _correlate_team(
-    parts, x, start, steps, packed, shape, tap_steps, bias, lanes, y, y_strides, y_shape
-):
+    parts, x, start, steps, packed, shape, tap_steps, down, across, batch_last, bias, lanes,
+    y, y_strides, y_shape,
+):  # fmt: skip
     for part in prange(parts):
         _correlate_part(
-            np.int64(part), parts, x, start, steps, packed, shape, tap_steps, bias, lanes,
-            y, y_strides, y_shape,
+            np.int64(part), parts, x, start, steps, packed, shape, tap_steps, down, across,
+            batch_last, bias, lanes, y, y_strides, y_shape,
         )  # fmt: skip
 
 
@@ -216,6 +286,10 @@ def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, thr
     _correlate(
         memory, 0, (sn, sh * height.stride, sw * width.stride),
         _grouped(weight, geometry), (sh * height.dilation, sw * width.dilation),
+        [
+            (w.stride, -w.padding[0], w.dilation, m)
+            for w, m in zip(geometry.windows, spatial, strict=True)
+        ],
         np.ascontiguousarray(bias), y, threads,
     )  # fmt: skip
     return y
@@ -263,6 +337,10 @@ def input_grad(
                 (sn, sh, sw),
                 kernel[:, :, :, h.first :: h.every, w.first :: w.every],
                 (-h.back * sh, -w.back * sw),
+                [
+                    (1, phase.start, -phase.back, m)
+                    for phase, m in zip((h, w), dy.shape[2:], strict=True)
+                ],
                 bias, part, threads,
             )  # fmt: skip
     return dx
@@ -277,11 +355,15 @@ def _correlate(
     steps: tuple[int, int, int],
     weight: Array,
     tap_steps: tuple[int, int],
+    axes: list[tuple[int, int, int, int]],
     bias: Array,
     y: Array,
     threads: int,
 ) -> None:
-    """Fill y, a view (N, K, H', W'), from the address `start` of the input on."""
+    """Fill y, a view (N, K, H', W'), from the address `start` of the input on.
+
+    An axis (a, b, d, n) says that tap t of output o reads cell o a + b + t d of n.
+    """
     groups, k, c, r, s = weight.shape
     lanes = SIMD.lanes(y.itemsize)
     packed = workspace.empty(groups * -(-k // lanes) * lanes * c * r * s, y.dtype)
@@ -290,9 +372,23 @@ def _correlate(
     out, y_strides = flat(y)
     launch(
         _correlate_part, _correlate_team, threads,
-        memory, start, steps, packed, weight.shape, tap_steps, bias, lanes,
-        out, y_strides, y.shape,
+        memory, start, steps, packed, weight.shape, tap_steps, *axes,
+        _batch_last(y.shape, (r, s), axes), bias, lanes, out, y_strides, y.shape,
     )  # fmt: skip
+
+
+def _batch_last(
+    y: tuple[int, ...], taps: tuple[int, int], axes: list[tuple[int, int, int, int]]
+) -> bool:
+    """Whether so much that is read is padding that the order (h, w, n) pays."""
+    n, _, h, w = y
+    if n < ROWS or h * w > _SMALL:
+        return False
+    real = [
+        sum(0 <= o * a + b + tap * d < size for o in range(outputs) for tap in range(kernel))
+        for (a, b, d, size), kernel, outputs in zip(axes, taps, (h, w), strict=True)
+    ]
+    return 10 * prod(real) < 9 * prod(taps) * h * w
 
 
 def _grouped(weight: Array, geometry: Geometry) -> Array:
