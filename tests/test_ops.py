@@ -187,7 +187,7 @@ def test_the_third_derivative_of_batch_norm_is_the_formulas() -> None:
     assert error(mine, third(formula)) < 1e-9
 
 
-@pytest.mark.parametrize("module", ["conv", "pool", "batch_norm"])
+@pytest.mark.parametrize("module", ["conv", "conv_transpose", "pool", "batch_norm"])
 def test_the_examples_run(module: str) -> None:
     found = import_module(f"convscape.ops.{module}")
     result = doctest.testmod(found, extraglobs={"torch": torch})

@@ -42,9 +42,15 @@ def _start_team() -> None:
     torch.set_num_threads(before)
 
 
-def problem(op: str, x: torch.Tensor, geometry: Geometry | None = None) -> Problem:
-    """What is to be computed, for the table."""
-    return Problem(op, tuple(x.shape), str(x.dtype).removeprefix("torch."), x.device.type, geometry)
+def problem(
+    op: str,
+    x: torch.Tensor,
+    geometry: Geometry | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> Problem:
+    """What is to be computed, for the table; of x's shape unless another is given."""
+    dtype = str(x.dtype).removeprefix("torch.")
+    return Problem(op, tuple(x.shape) if shape is None else shape, dtype, x.device.type, geometry)
 
 
 def check_input(x: torch.Tensor, name: str, ranks: tuple[int, ...], layout: str) -> None:
