@@ -60,6 +60,18 @@ def test_a_compiled_op_is_one_graph_with_the_same_numbers(
         assert error(a, b) < 1e-5
 
 
+@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])
+def test_a_compiled_convolution_in_half_precision_is_torchs(name: str) -> None:
+    inputs = [t.detach().bfloat16().requires_grad_() for t in tensors((2, 4, 5, 6), (4, 4, 3, 3))]
+    mine, theirs = getattr(ops, name), getattr(torch.nn.functional, name)
+    y = torch.compile(lambda x, w: mine(x, w, None, 2, 1), backend="aot_eager")(*inputs)
+    want = theirs(*inputs, None, 2, 1)
+    assert torch.equal(y, want)
+    got, exact = (torch.autograd.grad(z, inputs, torch.ones_like(want)) for z in (y, want))
+    for a, b in zip(got, exact, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_compiled_training_moves_the_running_statistics() -> None:
     (x,) = tensors((6, 3, 4, 4))
     states = []

@@ -48,13 +48,13 @@ def _threads_as_found() -> Any:
     torch.set_num_threads(before)
 
 
-def run(code: str, *arguments: str, timeout: int = 240, **environment: str) -> str:
+def run(code: str, *arguments: str, **environment: str) -> str:
     """What a new Python process prints."""
     env = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | environment
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env={k: v for k, v in env.items() if v},
-        capture_output=True, text=True, timeout=timeout,
+        capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -1,5 +1,6 @@
 """Convolution and transposed convolution as `torch.library` ops; see `convscape.ops.compiled`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,16 @@ from convscape.kernels import choose, load
 from convscape.ops import conv, conv_transpose
 from convscape.ops.bridge import array, problem, tensor, threads
 from convscape.ops.compiled import Tensor, _like, _padding
+
+
+def _pulled_back(
+    f: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor, dy: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Both gradients of torch's own op; inside a node autograd records nothing, a vjp does."""
+    _, pull = torch.func.vjp(f, x, weight)
+    dx, dw = pull(dy)
+    return dx, dw
+
 
 # --- convolution -------------------------------------------------------------------------------
 
@@ -42,11 +53,7 @@ def conv2d_backward(
     wanted = problem("convolution", x, geometry)
     row = choose(wanted, algorithm)
     if row.module is None:
-        with torch.enable_grad():
-            inputs = [x.detach().requires_grad_(), weight.detach().requires_grad_()]
-            y = conv._framework(inputs[0], inputs[1], None, geometry)
-            dx, dw = torch.autograd.grad(y, inputs, dy)
-            return dx, dw
+        return _pulled_back(lambda a, b: conv._framework(a, b, None, geometry), x, weight, dy)
     kernels, team = load(row), threads()
     along = load(choose(replace(wanted, direction="weight_gradient"), algorithm))
     spatial = (x.shape[2], x.shape[3])
@@ -107,11 +114,10 @@ def conv_transpose2d_backward(
     wanted = problem("convolution", dy, geometry)
     row = choose(wanted, algorithm)
     if row.module is None:
-        with torch.enable_grad():
-            inputs = [x.detach().requires_grad_(), weight.detach().requires_grad_()]
-            y = conv_transpose.conv_transpose2d(*inputs, None, *given, algorithm="framework")
-            dx, dw = torch.autograd.grad(y, inputs, dy)
-            return dx, dw
+        return _pulled_back(
+            lambda a, b: conv_transpose.conv_transpose2d(a, b, None, *given, algorithm="framework"),
+            x, weight, dy,
+        )  # fmt: skip
     kernels, team = load(row), threads()
     along = load(choose(replace(wanted, direction="weight_gradient"), algorithm))
     # The roles of a convolution's input and output are swapped.
