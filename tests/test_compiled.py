@@ -72,6 +72,14 @@ def test_a_compiled_convolution_in_half_precision_is_torchs(name: str) -> None:
         torch.testing.assert_close(a, b)
 
 
+def test_a_compiled_average_in_half_precision_has_its_gradient() -> None:
+    x = torch.randn(2, 3, 8, 7).bfloat16().requires_grad_()
+    y = torch.compile(lambda x: ops.avg_pool2d(x, 2), backend="aot_eager")(x)
+    (dx,) = torch.autograd.grad(y.sum(), x)
+    want = torch.autograd.grad(torch.nn.functional.avg_pool2d(x, 2).sum(), x)[0]
+    assert torch.equal(dx, want)
+
+
 def test_compiled_training_moves_the_running_statistics() -> None:
     (x,) = tensors((6, 3, 4, 4))
     states = []

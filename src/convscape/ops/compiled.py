@@ -134,9 +134,16 @@ def avg_pool2d_backward(
     padding: list[int], ceil_mode: bool, include: bool, divisor: int | None, algorithm: str,
 ) -> Tensor:  # fmt: skip
     """The gradient of `avg_pool2d`; averaging is linear, so any input will do."""
+    x = _like(dy, (*dy.shape[:2], *spatial)).zero_()
+    given = kernel, stride, _padding(name, padding), ceil_mode, include, divisor
+    geometry = pool._geometry(x, *given[:3], 1, ceil_mode)[1]
+    if choose(problem("pooling", x, geometry), algorithm).module is None:
+        # Inside a node autograd records none of torch's ops; a vjp does.
+        pull: Any = torch.func.vjp(lambda t: pool.avg_pool2d(t, *given), x)[1]
+        (dx,) = pull(dy)
+        return dx  # type: ignore[no-any-return]
     with torch.enable_grad():
-        x = _like(dy, (*dy.shape[:2], *spatial)).zero_().requires_grad_()
-        given = kernel, stride, _padding(name, padding), ceil_mode, include, divisor
+        x.requires_grad_()
         y = pool.avg_pool2d(x, *given, algorithm=algorithm)
         (dx,) = torch.autograd.grad(y, x, dy)
     return dx

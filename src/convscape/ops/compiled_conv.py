@@ -16,7 +16,7 @@ def _pulled_back(
     f: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor, dy: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Both gradients of torch's own op; inside a node autograd records nothing, a vjp does."""
-    _, pull = torch.func.vjp(f, x, weight)
+    pull: Any = torch.func.vjp(f, x, weight)[1]
     dx, dw = pull(dy)
     return dx, dw
 
