@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from convscape import ops
-from convscape.ops import compiled
+from convscape.ops import compiled, compiled_conv
 from tests.cases import error
 
 
@@ -28,6 +28,11 @@ CALLS: tuple[tuple[str, Callable[..., Any], tuple[tuple[int, ...], ...]], ...] =
     ("conv2d", lambda x, w, b: ops.conv2d(x, w, b, 2, "same"), ((2, 4, 7, 8), (6, 4, 3, 3), (6,))),
     ("conv2d_groups", lambda x, w: ops.conv2d(x, w, None, 1, ((0, 1), (2, 0)), (1, 2), 2),
      ((2, 4, 7, 8), (6, 2, 3, 2))),
+    ("conv_transpose2d", lambda x, w, b: ops.conv_transpose2d(x, w, b, 2, 1, 1),
+     ((2, 4, 7, 8), (4, 6, 3, 3), (6,))),
+    ("conv_transpose2d_groups",
+     lambda x, w: ops.conv_transpose2d(x, w, None, (1, 2), ((0, 1), (2, 0)), (1, 0), 2, (2, 1)),
+     ((2, 4, 7, 8), (4, 3, 3, 2))),
     ("max_pool2d", lambda x: ops.max_pool2d(x, 3, 2, 1, ceil_mode=True), ((2, 3, 8, 7),)),
     ("avg_pool2d", lambda x: ops.avg_pool2d(x, (2, 3), None, (1, 0), True, False), ((2, 3, 8, 7),)),
     ("batch_norm_training", lambda x, w, b: ops.batch_norm(x, None, None, w, b, True),
@@ -55,6 +60,26 @@ def test_a_compiled_op_is_one_graph_with_the_same_numbers(
         assert error(a, b) < 1e-5
 
 
+@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])
+def test_a_compiled_convolution_in_half_precision_is_torchs(name: str) -> None:
+    inputs = [t.detach().bfloat16().requires_grad_() for t in tensors((2, 4, 5, 6), (4, 4, 3, 3))]
+    mine, theirs = getattr(ops, name), getattr(torch.nn.functional, name)
+    y = torch.compile(lambda x, w: mine(x, w, None, 2, 1), backend="aot_eager")(*inputs)
+    want = theirs(*inputs, None, 2, 1)
+    assert torch.equal(y, want)
+    got, exact = (torch.autograd.grad(z, inputs, torch.ones_like(want)) for z in (y, want))
+    for a, b in zip(got, exact, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_compiled_average_in_half_precision_has_its_gradient() -> None:
+    x = torch.randn(2, 3, 8, 7).bfloat16().requires_grad_()
+    y = torch.compile(lambda x: ops.avg_pool2d(x, 2), backend="aot_eager")(x)
+    (dx,) = torch.autograd.grad(y.sum(), x)
+    want = torch.autograd.grad(torch.nn.functional.avg_pool2d(x, 2).sum(), x)[0]
+    assert torch.equal(dx, want)
+
+
 def test_compiled_training_moves_the_running_statistics() -> None:
     (x,) = tensors((6, 3, 4, 4))
     states = []
@@ -72,7 +97,12 @@ def test_compiled_training_moves_the_running_statistics() -> None:
 
 def test_the_registered_ops_keep_their_promises() -> None:
     x, w, b = tensors((2, 4, 7, 8), (6, 4, 3, 3), (6,))
-    torch.library.opcheck(compiled.conv2d, (x, w, b, [2, 1], "", [1, 0, 1, 1], [1, 1], 1, "auto"))
+    given = [2, 1], "", [1, 0, 1, 1]
+    torch.library.opcheck(compiled_conv.conv2d, (x, w, b, *given, [1, 1], 1, "auto"))
+    turned = tensors((2, 6, 4, 5), (6, 2, 3, 3), (4,))
+    torch.library.opcheck(
+        compiled_conv.conv_transpose2d, (*turned, *given, [1, 0], 2, [1, 1], "auto")
+    )
     torch.library.opcheck(
         compiled.max_pool2d, (x, [2, 3], [2, 1], "valid", [], [1, 1], False, "auto")
     )

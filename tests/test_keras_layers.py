@@ -67,6 +67,42 @@ CONFIGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Conv2D", {"filters": 6, "kernel_size": 3, "dilation_rate": 2, "activation": "relu"}),
     ("Conv2D", {"filters": 4, "kernel_size": 3, "groups": 2, "use_bias": False}),
     ("Conv2D", {"filters": 5, "kernel_size": 3, "data_format": "channels_first"}),
+    ("Conv2DTranspose", {"filters": 7, "kernel_size": 3}),
+    ("Conv2DTranspose", {"filters": 4, "kernel_size": 2, "strides": 3, "use_bias": False}),
+    ("Conv2DTranspose", {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same"}),
+    (
+        "Conv2DTranspose",
+        {
+            "filters": 5,
+            "kernel_size": (4, 5),
+            "strides": (2, 3),
+            "padding": "same",
+            "output_padding": (0, 2),
+            "activation": "relu",
+        },
+    ),
+    (
+        "Conv2DTranspose",
+        {
+            "filters": 3,
+            "kernel_size": (1, 4),
+            "strides": (3, 2),
+            "padding": "same",
+            "output_padding": (2, 1),
+        },
+    ),
+    ("Conv2DTranspose", {"filters": 3, "kernel_size": 3, "strides": 2, "output_padding": 1}),
+    ("Conv2DTranspose", {"filters": 6, "kernel_size": (3, 2), "dilation_rate": (2, 3)}),
+    (
+        "Conv2DTranspose",
+        {
+            "filters": 6,
+            "kernel_size": 3,
+            "dilation_rate": 2,
+            "padding": "same",
+            "data_format": "channels_first",
+        },
+    ),
     ("MaxPooling2D", {}),
     ("MaxPooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}),
     ("MaxPooling2D", {"pool_size": (2, 3), "data_format": "channels_first"}),
@@ -97,7 +133,7 @@ def test_values_gradients_and_statistics_are_keras_own(name: str, config: dict[s
         grads = torch.autograd.grad(y, [x, *variables], dy)
         after = layer(x).detach() if training else y.detach()
         results.append((y.detach(), *grads, after, *layer.get_weights()))
-        assert tuple(y.shape) == layer.compute_output_shape(shape)
+        assert tuple(y.shape) == tuple(layer.compute_output_shape(shape))
     for want, got in zip(*results, strict=True):
         assert error(got, want) < 2e-5
 
@@ -145,6 +181,7 @@ def network(kind: Any) -> Any:
             kind.MaxPooling2D(),
             kind.Conv2D(4, 3, strides=2),
             kind.AveragePooling2D(2),
+            kind.Conv2DTranspose(4, 3, strides=2, padding="same"),
             keras.layers.Flatten(),
             keras.layers.Dense(3),
         ]
@@ -184,6 +221,25 @@ def test_half_precision_is_keras_own() -> None:
             results.append(norm(conv(x), training=True).detach())
         assert results[0].dtype == results[1].dtype
         assert error(results[0], results[1]) < (1e-2 if "16" in policy else 1e-6)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5])
+def test_transposed_convolution_is_keras_own_at_every_stride_and_output_padding(
+    kernel: int, padding: str
+) -> None:
+    x = data(2, 3, 4, 3)
+    extras: list[tuple[int, int | None]] = [(s, e) for s in (1, 2, 3, 6) for e in (None, *range(s))]
+    for strides, extra in extras:
+        config = {"kernel_size": kernel, "strides": strides, "output_padding": extra}
+        both = [
+            kind.Conv2DTranspose(4, padding=padding, **config) for kind in (layers, keras.layers)
+        ]
+        for layer in both:
+            layer.build(x.shape)
+        both[0].set_weights(both[1].get_weights())
+        mine, theirs = (layer(x).detach() for layer in both)
+        assert error(mine, theirs) < 1e-6, config
 
 
 def test_another_backend_is_refused_with_the_fix() -> None:

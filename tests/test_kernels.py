@@ -2,7 +2,6 @@
 
 import doctest
 import os
-import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -334,16 +333,3 @@ def test_a_forked_worker_computes_with_one_thread_after_a_parallel_call() -> Non
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == 2 * 3 * 4 * 4 * 18
-
-
-def test_kernels_compile_where_no_cache_folder_can_be_written(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("not a folder")
-    blocked.chmod(stat.S_IRUSR)
-    code = "from convscape.kernels.cpu import jit; print(jit._folder())"
-    env = {**os.environ, "XDG_CACHE_HOME": str(blocked), "TMPDIR": str(tmp_path)}
-    env.pop("NUMBA_CACHE_DIR", None)
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip().startswith(str(tmp_path / "convscape-"))

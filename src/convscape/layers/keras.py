@@ -11,6 +11,7 @@ import keras
 import torch
 
 from convscape import ops
+from convscape.arithmetic.dialects import window
 from convscape.arithmetic.errors import InputError
 
 if keras.config.backend() != "torch":
@@ -59,6 +60,60 @@ class Conv2D(keras.layers.Conv2D):  # type: ignore[misc]
             self.padding,
             self.dilation_rate,
             self.groups,
+        )
+        y = _as_given(y, self.data_format)
+        return y if self.activation is None else self.activation(y)
+
+
+@keras.saving.register_keras_serializable(package="convscape")
+class Conv2DTranspose(keras.layers.Conv2DTranspose):  # type: ignore[misc]
+    """Two-dimensional transposed convolution, `keras.layers.Conv2DTranspose`'s arguments.
+
+    y = activation(the input gradient of a convolution with this kernel, applied to x, + bias).
+
+    Args:
+        filters: Output channels.
+        kernel_size: Kernel cells, one value or one an axis.
+        strides: Distance of neighbouring input cells in the output; default (1, 1).
+        padding: "valid" (default) or "same".
+        output_padding: One value or one an axis, below the stride; None (default) gives n s cells
+            from n at stride s ("same"), or (n - 1) s + max(extent, s) ("valid").
+        data_format: "channels_last" or "channels_first"; default Keras's setting.
+        dilation_rate: Distance between kernel cells; default (1, 1); not together with strides.
+        activation: Name or function; default none.
+        use_bias: Default True.
+        **kwargs: Initializers, regularizers and constraints, as in Keras.
+
+    Source: https://keras.io/api/layers/convolution_layers/convolution2d_transpose/
+
+    Example:
+        >>> Conv2DTranspose(8, 3, 2, "same")(np.zeros((2, 16, 16, 3), "float32")).shape
+        torch.Size([2, 32, 32, 8])
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Convolve the other way; shapes as `data_format` says."""
+        x = _channels_first(inputs, self.data_format)
+        extra = self.output_padding or (None, None)
+        windows = [
+            window("keras", "transposed", n, k, s, self.padding, d, output_padding=e)
+            for n, k, s, d, e in zip(
+                x.shape[2:], self.kernel_size, self.strides, self.dilation_rate, extra, strict=True
+            )
+        ]
+        # Keras's names say how the spread input is padded; ours, how the convolution that is
+        # transposed pads. A negative number of it is output_padding.
+        pairs = [w.adjoint(n).padding for w, n in zip(windows, x.shape[2:], strict=True)]
+        # (R, S, K, C) to (C, K, R, S): a view, the kernels read any strides.
+        weight = self.kernel.value if hasattr(self.kernel, "value") else self.kernel
+        y = ops.conv_transpose2d(
+            x,
+            weight.to(x.dtype).permute(3, 2, 0, 1),
+            self.bias.value.to(x.dtype) if self.use_bias else None,
+            self.strides,
+            [(low, max(high, 0)) for low, high in pairs],
+            [max(-high, 0) for _, high in pairs],
+            dilation=self.dilation_rate,
         )
         y = _as_given(y, self.data_format)
         return y if self.activation is None else self.activation(y)

@@ -7,6 +7,7 @@ first that can.
 
 from convscape.ops.batch_norm import batch_norm, batch_norm_moments, update_moments
 from convscape.ops.conv import conv2d
+from convscape.ops.conv_transpose import conv_transpose2d
 from convscape.ops.pool import avg_pool2d, max_pool2d
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_moments",
     "conv2d",
+    "conv_transpose2d",
     "max_pool2d",
     "update_moments",
 ]

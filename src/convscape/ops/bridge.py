@@ -1,5 +1,6 @@
 """Between torch and NumPy: memory shared both ways, and one team of threads."""
 
+import os
 from functools import cache
 from typing import Any
 
@@ -24,12 +25,20 @@ def tensor(x: Array) -> torch.Tensor:
     return torch.from_numpy(x)
 
 
+_forked = False  # whether this process was forked from one whose team had started
+
+
 def threads() -> int:
-    """The threads to compute with: torch's own setting, followed on every call."""
+    """The threads to compute with: torch's own setting, followed on every call.
+
+    A forked process has none of its parent's threads, and OpenMP cannot start them again: there
+    one is used, whatever the setting.
+    """
     wanted = torch.get_num_threads()
-    if wanted > 1:
+    if wanted > 1 and not _forked:
         _start_team()
-    return wanted
+        return wanted
+    return 1
 
 
 @cache
@@ -40,11 +49,24 @@ def _start_team() -> None:
     before = torch.get_num_threads()
     numba.get_num_threads()
     torch.set_num_threads(before)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_left_alone)
 
 
-def problem(op: str, x: torch.Tensor, geometry: Geometry | None = None) -> Problem:
-    """What is to be computed, for the table."""
-    return Problem(op, tuple(x.shape), str(x.dtype).removeprefix("torch."), x.device.type, geometry)
+def _left_alone() -> None:
+    global _forked
+    _forked = True
+
+
+def problem(
+    op: str,
+    x: torch.Tensor,
+    geometry: Geometry | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> Problem:
+    """What is to be computed, for the table; of x's shape unless another is given."""
+    dtype = str(x.dtype).removeprefix("torch.")
+    return Problem(op, tuple(x.shape) if shape is None else shape, dtype, x.device.type, geometry)
 
 
 def check_input(x: torch.Tensor, name: str, ranks: tuple[int, ...], layout: str) -> None:

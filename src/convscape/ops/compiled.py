@@ -9,14 +9,13 @@ is empty.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 
 from convscape.arithmetic.padding import Padding
 from convscape.kernels import choose, load
-from convscape.ops import conv, pool
+from convscape.ops import pool
 from convscape.ops.batch_norm import _BatchNormGrad, _formula
 from convscape.ops.batch_norm import batch_norm as eager_batch_norm
 from convscape.ops.batch_norm import batch_norm_moments as eager_moments
@@ -56,69 +55,6 @@ def _like(x: Tensor, shape: Sequence[int]) -> Tensor:
     last = x.dim() == 4 and x.permute(0, 2, 3, 1).is_contiguous()
     order = torch.channels_last if last else torch.contiguous_format
     return torch.empty(tuple(shape), dtype=x.dtype, device=x.device, memory_format=order)
-
-
-# --- convolution -------------------------------------------------------------------------------
-
-
-@torch.library.custom_op("convscape::conv2d", mutates_args=())
-def conv2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], name: str,
-    padding: list[int], dilation: list[int], groups: int, algorithm: str,
-) -> Tensor:  # fmt: skip
-    """`convscape.ops.conv2d` on a batch."""
-    given = stride, _padding(name, padding), dilation, groups
-    return conv.conv2d(x, weight, bias, *given, algorithm=algorithm)
-
-
-@conv2d.register_fake
-def _(
-    x: Any, weight: Any, bias: Any, stride: Any, name: Any, padding: Any, dilation: Any,
-    groups: Any, algorithm: Any,
-) -> Any:  # fmt: skip
-    geometry = conv._geometry(x, weight, bias, stride, _padding(name, padding), dilation, groups)
-    return _like(x, (x.shape[0], *geometry.output_shape(x.shape[2:])))
-
-
-@torch.library.custom_op("convscape::conv2d_backward", mutates_args=())
-def conv2d_backward(
-    dy: Tensor, x: Tensor, weight: Tensor, stride: list[int], name: str, padding: list[int],
-    dilation: list[int], groups: int, algorithm: str,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Both gradients of `conv2d`."""
-    geometry = conv._geometry(x, weight, None, stride, _padding(name, padding), dilation, groups)
-    wanted = problem("convolution", x, geometry)
-    row = choose(wanted, algorithm)
-    if row.module is None:
-        with torch.enable_grad():
-            inputs = [x.detach().requires_grad_(), weight.detach().requires_grad_()]
-            y = conv._framework(inputs[0], inputs[1], None, geometry)
-            dx, dw = torch.autograd.grad(y, inputs, dy)
-            return dx, dw
-    kernels, team = load(row), threads()
-    along = load(choose(replace(wanted, direction="weight_gradient"), algorithm))
-    spatial = (x.shape[2], x.shape[3])
-    dx = tensor(kernels.input_grad(array(dy), array(weight), geometry, spatial, team))
-    return dx, tensor(along.weight_grad(array(x), array(dy), geometry, team))
-
-
-@conv2d_backward.register_fake
-def _(dy: Any, x: Any, weight: Any, *given: Any) -> Any:
-    return _like(dy, x.shape), torch.empty(weight.shape, dtype=x.dtype, device=x.device)
-
-
-def _save_convolution(ctx: Any, inputs: Any, output: Any) -> None:
-    ctx.save_for_backward(*inputs[:2])
-    ctx.given = inputs[3:]
-
-
-def _convolution_gradient(ctx: Any, dy: Any) -> Any:
-    dx, dw = conv2d_backward(dy, *ctx.saved_tensors, *ctx.given)
-    db = dy.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
-    return dx, dw, db, *(None,) * 6
-
-
-conv2d.register_autograd(_convolution_gradient, setup_context=_save_convolution)
 
 
 # --- pooling -----------------------------------------------------------------------------------
@@ -198,9 +134,16 @@ def avg_pool2d_backward(
     padding: list[int], ceil_mode: bool, include: bool, divisor: int | None, algorithm: str,
 ) -> Tensor:  # fmt: skip
     """The gradient of `avg_pool2d`; averaging is linear, so any input will do."""
+    x = _like(dy, (*dy.shape[:2], *spatial)).zero_()
+    given = kernel, stride, _padding(name, padding), ceil_mode, include, divisor
+    geometry = pool._geometry(x, *given[:3], 1, ceil_mode)[1]
+    if choose(problem("pooling", x, geometry), algorithm).module is None:
+        # Inside a node autograd records none of torch's ops; a vjp does.
+        pull: Any = torch.func.vjp(lambda t: pool.avg_pool2d(t, *given), x)[1]
+        (dx,) = pull(dy)
+        return dx  # type: ignore[no-any-return]
     with torch.enable_grad():
-        x = _like(dy, (*dy.shape[:2], *spatial)).zero_().requires_grad_()
-        given = kernel, stride, _padding(name, padding), ceil_mode, include, divisor
+        x.requires_grad_()
         y = pool.avg_pool2d(x, *given, algorithm=algorithm)
         (dx,) = torch.autograd.grad(y, x, dy)
     return dx

@@ -79,10 +79,10 @@ def conv2d(
             x[None], weight, bias, stride, padding, dilation, groups, algorithm=algorithm
         )[0]
     if torch.compiler.is_compiling():
-        from convscape.ops import compiled
+        from convscape.ops import compiled, compiled_conv
 
         given = compiled.two(stride), *compiled.spelled(padding), compiled.two(dilation), groups
-        y: torch.Tensor = compiled.conv2d(x, weight, bias, *given, algorithm)
+        y: torch.Tensor = compiled_conv.conv2d(x, weight, bias, *given, algorithm)
         return y
     geometry = _geometry(x, weight, bias, stride, padding, dilation, groups)
     wanted = problem("convolution", x, geometry)
@@ -111,12 +111,7 @@ def _geometry(
     check_same("weight", x, weight)
     if bias is not None:
         check_same("bias", x, bias)
-        if bias.shape != weight.shape[:1]:
-            raise InputError(
-                "bias must have one number an output channel",
-                f"bias {tuple(bias.shape)}, weight {tuple(weight.shape)}",
-                f"use shape ({weight.shape[0]},)",
-            )
+        check_bias(bias, weight, weight.shape[0])
     geometry = Geometry.of(
         x.shape[2:], tuple(weight.shape[2:]), stride, padding, dilation,
         in_channels=x.shape[1], out_channels=weight.shape[0], groups=groups,
@@ -129,6 +124,16 @@ def _geometry(
         )
     geometry.output_shape(x.shape[2:])  # raises where the window does not fit
     return geometry
+
+
+def check_bias(bias: torch.Tensor, weight: torch.Tensor, channels: int) -> None:
+    """Refuse a bias that is not one number an output channel."""
+    if bias.shape != (channels,):
+        raise InputError(
+            "bias must have one number an output channel",
+            f"bias {tuple(bias.shape)}, weight {tuple(weight.shape)}",
+            f"use shape ({channels},)",
+        )
 
 
 def _framework(

@@ -72,10 +72,19 @@ def _transposed(axis: Axis, padding: int) -> Window:
         raise InputError(
             "only ONNX reaches for an output size", f"{axis.output_size}", "use output_padding"
         )
-    if extra and extra >= max(axis.stride, axis.dilation):
+    check_output_padding(extra, axis.stride, axis.dilation)
+    return transposed_window(axis.kernel, axis.stride, axis.dilation, (padding, padding), extra)
+
+
+def check_output_padding(extra: int, stride: int, dilation: int) -> None:
+    """Refuse an output_padding that PyTorch refuses.
+
+    Raises:
+        InputError: It is neither below the stride nor below the dilation.
+    """
+    if extra and extra >= max(stride, dilation):
         raise InputError(
             "PyTorch needs output_padding below the stride or the dilation",
-            f"output_padding={extra}, stride={axis.stride}, dilation={axis.dilation}",
-            f"use at most {max(axis.stride, axis.dilation) - 1}",
+            f"output_padding={extra}, stride={stride}, dilation={dilation}",
+            f"use at most {max(stride, dilation) - 1}",
         )
-    return transposed_window(axis.kernel, axis.stride, axis.dilation, (padding, padding), extra)
