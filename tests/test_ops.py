@@ -253,6 +253,24 @@ def test_padding_names_are_torchs(name: str) -> None:
     assert error(ops.conv2d(x, w, padding=name, dilation=2), want) < 1e-6
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, "meta"])
+def test_what_the_kernels_do_not_cover_torch_computes(kind: Any) -> None:
+    x, w = torch.randn(2, 3, 8, 8).to(kind), torch.randn(4, 3, 3, 3).to(kind)
+    pairs = (
+        (ops.conv2d(x, w, None, 2, ((0, 1), (0, 1))),
+         functional.conv2d(functional.pad(x, (0, 1, 0, 1)), w, None, 2)),
+        (ops.max_pool2d(x, 2), functional.max_pool2d(x, 2)),
+        (ops.avg_pool2d(x, 3, 2, 1), functional.avg_pool2d(x, 3, 2, 1)),
+        (ops.batch_norm(x, None, None, training=True),
+         functional.batch_norm(x, None, None, training=True)),
+    )  # fmt: skip
+    for got, want in pairs:
+        assert got.shape == want.shape
+        assert got.dtype == want.dtype
+        if kind != "meta":
+            torch.testing.assert_close(got, want, rtol=2e-2, atol=2e-2)
+
+
 # --- bad input ---------------------------------------------------------------------------------
 
 X, W = torch.randn(2, 4, 8, 8), torch.randn(6, 4, 3, 3)

@@ -24,8 +24,6 @@ def _two_axes(problem: Problem) -> str | None:
         return f"has two spatial axes, not {geometry.rank}"
     if any(w.input_dilation != 1 for w in geometry.windows):
         return "takes the input as it is, not spread (input_dilation 1)"
-    if any(min(w.padding) < 0 for w in geometry.windows):
-        return "pads, and does not crop"
     return _compiled(problem)
 
 

@@ -68,13 +68,14 @@ def padded(
     """
     n, c, h, w = x.shape
     (top, bottom), (left, right) = padding
-    if not (top or bottom or left or right or tail) and is_channels_last(x):
+    as_it_is = not (top or bottom or left or right)
+    if as_it_is and not tail and is_channels_last(x):
         return flat(x)[0], (h * w * c, w * c, c)
     rows, columns = h + top + bottom, w + left + right
     out = memory.empty(n * rows * columns * c + tail, x.dtype)
     out[len(out) - tail :] = 0
     source, strides = flat(x)
-    if (rows, columns) == (h, w) and strides[2:] == (w, 1):
+    if as_it_is and strides[2:] == (w, 1):
         # Several short rows are as good as one long one, and transpose in whole blocks.
         joined = max(f for f in range(1, h + 1) if h % f == 0 and (f == 1 or f * w <= _LONG))
         h, w = h // joined, joined * w

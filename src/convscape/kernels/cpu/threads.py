@@ -2,9 +2,10 @@
 
 A kernel is a serial function `part(index, parts, *arguments)` that computes one of `parts` shares
 of the output. Its parallel twin calls it from a `prange`. With one thread the part itself is
-called, so that a process forked after a parallel call (a data loader's worker) still works.
+called; so it is in a process forked after a parallel call, such as a data loader's worker.
 """
 
+import os
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numba
 
 _workqueue = Lock()
+_owner: int | None = None  # the process whose threads the team is
 
 
 def launch(
@@ -25,10 +27,13 @@ def launch(
         threads: Threads wanted; no more are used than Numba was started with.
         arguments: What the kernel computes on.
     """
+    global _owner
     threads = min(threads, numba.config.NUMBA_NUM_THREADS)
-    if threads <= 1:
+    # A forked process has none of its parent's threads, and OpenMP cannot start them again.
+    if threads <= 1 or _owner not in (None, os.getpid()):
         part(0, 1, *arguments)
         return
+    _owner = os.getpid()
     before = numba.get_num_threads()
     numba.set_num_threads(threads)
     try:

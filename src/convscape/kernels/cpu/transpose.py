@@ -94,7 +94,11 @@ def transpose_narrow(src, at, src_step, rows, columns, dst, to, dst_step, scratc
     """
     lanes = _BYTES // src.itemsize
     row = 0
-    while columns < lanes and row + lanes <= rows and at + (row + lanes - 1) * src_step + lanes <= len(src):
+    while (
+        columns < lanes
+        and row + lanes <= rows
+        and at + (row + lanes - 1) * src_step + lanes <= len(src)
+    ):
         if src.itemsize == 4:
             _turn_single(src, at + row * src_step, src_step, scratch, 0, lanes)
         else:
