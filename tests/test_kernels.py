@@ -15,9 +15,8 @@ import pytest
 import torch
 
 from convscape.arithmetic import Geometry, InputError, Window
-from convscape.arithmetic.average import divisors
 from convscape.kernels import TABLE, Algorithm, Problem, choose, explain, load, reference
-from tests.cases import CASES, DTYPES, LAYOUTS, POOLS, TOLERANCE, Case, error
+from tests.cases import CASES, DTYPES, LAYOUTS, TOLERANCE, Case, error
 
 DECK_INPUT = np.array(
     [[3, 3, 2, 1, 0], [0, 0, 1, 3, 1], [3, 1, 2, 2, 3], [2, 0, 0, 2, 2], [2, 0, 0, 0, 1]], float
@@ -124,63 +123,6 @@ def test_the_decks_convolutions_come_out_exactly(row: Algorithm) -> None:
         assert kernels.forward(x, w, None, g, 1)[0, 0].tolist() == want
         small = kernels.forward(x.astype("f4"), w.astype("f4"), None, g, 1)
         assert small[0, 0].tolist() == want
-
-
-@pytest.mark.parametrize("row", rows("pooling"))
-def test_the_decks_poolings_come_out_exactly(row: Algorithm) -> None:
-    kernels, g = load(row), Geometry.of((5, 5), 3)
-    x = DECK_INPUT[None, None]
-    nine = (np.full(3, 3.0), np.full(3, 3.0))
-    average = kernels.average(x, g, nine, 1)[0, 0]
-    assert average.round(1).tolist() == [[1.7, 1.7, 1.7], [1.0, 1.2, 1.8], [1.1, 0.8, 1.3]]
-    assert kernels.maximum(x, g, 1)[0][0, 0].tolist() == [[3, 3, 3], [3, 3, 3], [3, 2, 3]]
-
-
-# One dtype is enough to see that two threads divide the work.
-@pytest.mark.parametrize(
-    ("threads", "dtype"), [(1, torch.float32), (1, torch.float64), (2, torch.float32)], ids=str
-)
-@pytest.mark.parametrize("case", POOLS, ids=lambda c: c.name)
-def test_pooling_agrees_with_the_loops(case: Case, threads: int, dtype: torch.dtype) -> None:
-    fast = load(choose(problem(case, "pooling", dtype)))
-    g = Geometry(case.geometry.windows)
-    x, _, _, _ = case.arrays(dtype)
-    dy = torch.randn(*x.shape[:2], *g.outputs(case.spatial), dtype=dtype)
-    counts = tuple(
-        np.maximum(np.array(divisors(w, n, (0, 0)), float), 1)
-        for w, n in zip(g.windows, case.spatial, strict=True)
-    )
-    for layout in LAYOUTS:
-        xs, dys = layout(x).numpy(), layout(dy).numpy()
-        y, where = fast.maximum(xs, g, threads)
-        want, cells = reference.maximum(xs, g)
-        np.testing.assert_array_equal(y, want)
-        np.testing.assert_array_equal(where, cells)
-        tolerance = TOLERANCE[dtype]
-        got = fast.maximum_grad(dys, where, g, case.spatial, threads)
-        assert error(got, reference.maximum_grad(dys, cells, g, case.spatial)) < tolerance
-        np.testing.assert_array_equal(fast.pick(xs, where, g, threads), y)
-        got = fast.average(xs, g, counts, threads)
-        assert error(got, reference.average(xs, g, counts)) < tolerance
-        got = fast.average_grad(dys, g, counts, case.spatial, threads)
-        assert error(got, reference.average_grad(dys, g, counts, case.spatial)) < tolerance
-
-
-def test_a_maximum_of_only_minus_infinity_still_has_a_place() -> None:
-    fast = load(choose(Problem("pooling", (1, 1, 4, 4), geometry=Geometry.of((4, 4), 2))))
-    g = Geometry.of((4, 4), 2, padding=((1, 1), (1, 1)))
-    x = np.full((1, 1, 4, 4), -np.inf)
-    _, where = fast.maximum(x, g, 1)
-    assert fast.maximum_grad(np.ones(where.shape), where, g, (4, 4), 1).sum() == where.size
-
-
-def test_more_than_256_kernel_cells_keep_their_numbers() -> None:
-    g = Geometry.of((40, 40), 20, 10)
-    x = np.random.default_rng(0).normal(size=(1, 2, 40, 40))
-    fast = load(choose(Problem("pooling", x.shape, geometry=g)))
-    y, where = fast.maximum(x, g, 1)
-    assert where.max() > 255
-    np.testing.assert_array_equal(fast.pick(x, where, g, 1), y)
 
 
 NORM_SHAPES = (

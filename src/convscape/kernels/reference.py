@@ -118,6 +118,11 @@ def maximum(x: Array, geometry: Geometry, threads: int = 1) -> tuple[Array, Arra
     return y, where
 
 
+def maximum_only(x: Array, geometry: Geometry, threads: int = 1) -> Array:
+    """The maximum of every window's real cells, without where it was."""
+    return maximum(x, geometry)[0]
+
+
 def maximum_grad(
     dy: Array, where: Array, geometry: Geometry, spatial: Sequence[int], threads: int = 1
 ) -> Array:

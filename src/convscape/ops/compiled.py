@@ -79,7 +79,7 @@ def _(
     algorithm: Any,
 ) -> Any:  # fmt: skip
     given = kernel, stride, _padding(name, padding), dilation, ceil_mode
-    shape = (*x.shape[:2], *pool._geometry(x, *given)[1].outputs(x.shape[2:]))
+    shape = (*x.shape[:2], *pool._windows(x.shape, *given)[1].outputs(x.shape[2:]))
     return _like(x, shape), _like(x, shape).long()
 
 
@@ -124,7 +124,7 @@ def _(
     x: Any, kernel: Any, stride: Any, name: Any, padding: Any, ceil_mode: Any, include: Any,
     divisor: Any, algorithm: Any,
 ) -> Any:  # fmt: skip
-    geometry = pool._geometry(x, kernel, stride, _padding(name, padding), 1, ceil_mode)[1]
+    geometry = pool._windows(x.shape, kernel, stride, _padding(name, padding), 1, ceil_mode)[1]
     return _like(x, (*x.shape[:2], *geometry.outputs(x.shape[2:])))
 
 

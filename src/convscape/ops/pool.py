@@ -6,16 +6,15 @@ from typing import Any, Literal, overload
 
 import numpy as np
 import torch
-from torch.autograd import Function
 from torch.nn import functional
 
 from convscape.arithmetic.average import divisors
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.padding import Padding, ceiled
-from convscape.arithmetic.window import Window
-from convscape.kernels import choose, load
-from convscape.ops.bridge import Array, array, check_input, needs_grad, problem, tensor, threads
+from convscape.kernels import Problem, choose, load
+from convscape.ops.bridge import Array, array, check_input, needs_grad, tensor, threads
+from convscape.ops.pool_grad import _Average, _Maximum
 
 
 @overload
@@ -145,23 +144,15 @@ def avg_pool2d(
         return y
     if divisor_override == 0:
         raise InputError("divisor_override must not be 0", "0", "leave it None for the cell count")
-    plain, geometry = _geometry(x, kernel_size, stride, padding, 1, ceil_mode)
-    counts = tuple(
-        _counts(w, n, p.padding if count_include_pad else (0, 0))
-        for w, n, p in zip(geometry.windows, x.shape[2:], plain.windows, strict=True)
-    )
-    if divisor_override is not None:
-        ones = [np.ones(len(c)) for c in counts]
-        counts = (ones[0] * divisor_override, ones[1])
-    row = choose(problem("pooling", x, geometry), algorithm)
-    if row.module is None:
+    plain, geometry, kernels = _plan(x, algorithm, kernel_size, stride, padding, 1, ceil_mode)
+    counts = _divisors(plain, geometry, tuple(x.shape[2:]), count_include_pad, divisor_override)
+    if kernels is None:
         # One average for all dialects: torch's sum, divided by our counts.
         total = functional.avg_pool2d(
             functional.pad(x, _flat_padding(geometry)), geometry.kernel, _strides(geometry),
             divisor_override=1,
         )  # fmt: skip
         return total / torch.as_tensor(counts[0][:, None] * counts[1], dtype=x.dtype).to(x.device)
-    kernels = load(row)
     if needs_grad(x):
         result: torch.Tensor = _Average.apply(x, geometry, counts, kernels)
         return result
@@ -185,9 +176,10 @@ def _max_pool(
         given = compiled.two(kernel_size), step, *compiled.spelled(padding)
         y, where = compiled.max_pool2d(x, *given, compiled.two(dilation), ceil_mode, algorithm)
         return y, where if return_indices else None
-    _, geometry = _geometry(x, kernel_size, stride, padding, dilation, ceil_mode)
-    row = choose(problem("pooling", x, geometry), algorithm)
-    if row.module is None:
+    _, geometry, kernels = _plan(
+        x, algorithm, kernel_size, stride, padding, dilation, ceil_mode
+    )  # fmt: skip
+    if kernels is None:
         low = functional.pad(x, _flat_padding(geometry), value=-torch.inf)
         dilations = tuple(w.dilation for w in geometry.windows)
         y, where = functional.max_pool2d(
@@ -198,87 +190,34 @@ def _max_pool(
         width = low.shape[-1]
         (top, _), (left, _) = (w.padding for w in geometry.windows)
         return y, (where // width - top) * x.shape[-1] + where % width - left
-    kernels = load(row)
     if needs_grad(x):
         y, where = _Maximum.apply(x, geometry, kernels)
+    elif not return_indices:
+        return tensor(kernels.maximum_only(array(x), geometry, threads())), None
     else:
         found, cell = kernels.maximum(array(x), geometry, threads())
         y, where = tensor(found), tensor(cell)
     return y, _indices(where, geometry, x.shape[-1]) if return_indices else None
 
 
-class _Maximum(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Any, geometry: Any, kernels: Any) -> Any:
-        y, cell = kernels.maximum(array(x), geometry, threads())
-        where = tensor(cell)
-        ctx.mark_non_differentiable(where)
-        ctx.save_for_backward(where)
-        ctx.geometry, ctx.kernels, ctx.spatial = geometry, kernels, tuple(x.shape[2:])
-        return tensor(y), where
-
-    @staticmethod
-    def backward(ctx: Any, dy: Any, _: Any) -> Any:
-        (where,) = ctx.saved_tensors
-        return _MaximumGrad.apply(dy, where, ctx.geometry, ctx.kernels, ctx.spatial), None, None
+def _plan(x: torch.Tensor, algorithm: str, *given: Any) -> tuple[Geometry, Geometry, Any]:
+    """What `_windows` says, and our kernels or None; remembered, to keep a small call cheap."""
+    fixed = (tuple(v) if isinstance(v, list) else v for v in given)
+    return _planned(x.shape, x.dtype, x.device.type, algorithm, *fixed)
 
 
-class _MaximumGrad(Function):
-    """Scatters dy to where the maxima were; its own gradient picks them up again."""
-
-    @staticmethod
-    def forward(ctx: Any, dy: Any, where: Any, geometry: Any, kernels: Any, spatial: Any) -> Any:
-        ctx.save_for_backward(where)
-        ctx.geometry, ctx.kernels, ctx.spatial = geometry, kernels, spatial
-        return tensor(kernels.maximum_grad(array(dy), array(where), geometry, spatial, threads()))
-
-    @staticmethod
-    def backward(ctx: Any, g: Any) -> Any:
-        (where,) = ctx.saved_tensors
-        given = where, ctx.geometry, ctx.kernels, ctx.spatial
-        return _Pick.apply(g, *given), None, None, None, None
+@lru_cache(maxsize=1024, typed=True)
+def _planned(
+    shape: torch.Size, dtype: torch.dtype, device: str, algorithm: str, *given: Any
+) -> tuple[Geometry, Geometry, Any]:
+    plain, slid = _windows(shape, *given)
+    name = str(dtype).removeprefix("torch.")
+    row = choose(Problem("pooling", tuple(shape), name, device, slid), algorithm)
+    return plain, slid, None if row.module is None else load(row)
 
 
-class _Pick(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Any, where: Any, geometry: Any, kernels: Any, spatial: Any) -> Any:
-        ctx.save_for_backward(where)
-        ctx.geometry, ctx.kernels, ctx.spatial = geometry, kernels, spatial
-        return tensor(kernels.pick(array(x), array(where), geometry, threads()))
-
-    @staticmethod
-    def backward(ctx: Any, g: Any) -> Any:
-        (where,) = ctx.saved_tensors
-        given = where, ctx.geometry, ctx.kernels, ctx.spatial
-        return _MaximumGrad.apply(g, *given), None, None, None, None
-
-
-class _Average(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Any, geometry: Any, counts: Any, kernels: Any) -> Any:
-        ctx.given, ctx.spatial = (geometry, counts, kernels), tuple(x.shape[2:])
-        return tensor(kernels.average(array(x), geometry, counts, threads()))
-
-    @staticmethod
-    def backward(ctx: Any, dy: Any) -> Any:
-        return _AverageGrad.apply(dy, ctx.spatial, *ctx.given), None, None, None
-
-
-class _AverageGrad(Function):
-    """Averaging is linear: the gradient of its adjoint is the average again."""
-
-    @staticmethod
-    def forward(ctx: Any, dy: Any, spatial: Any, geometry: Any, counts: Any, kernels: Any) -> Any:
-        ctx.given = geometry, counts, kernels
-        return tensor(kernels.average_grad(array(dy), geometry, counts, spatial, threads()))
-
-    @staticmethod
-    def backward(ctx: Any, g: Any) -> Any:
-        return _Average.apply(g, *ctx.given), None, None, None, None
-
-
-def _geometry(
-    x: torch.Tensor,
+def _windows(
+    shape: Sequence[int],
     kernel: int | Sequence[int],
     stride: int | Sequence[int] | None,
     padding: Padding | Sequence[Padding],
@@ -286,9 +225,9 @@ def _geometry(
     ceil_mode: bool,
 ) -> tuple[Geometry, Geometry]:
     """The windows as configured, and as they slide (with `ceil_mode` their padding stretched)."""
-    channels = max(1, x.shape[1])
+    channels = max(1, shape[1])
     plain = Geometry.of(
-        x.shape[2:], kernel, kernel if stride is None else stride, padding, dilation,
+        shape[2:], kernel, kernel if stride is None else stride, padding, dilation,
         in_channels=channels, out_channels=channels, groups=channels,
     )  # fmt: skip
     for axis, w in enumerate(plain.windows):
@@ -300,17 +239,25 @@ def _geometry(
             )
     slid = plain
     if ceil_mode:
-        windows = tuple(ceiled(w, n) for w, n in zip(plain.windows, x.shape[2:], strict=True))
+        windows = tuple(ceiled(w, n) for w, n in zip(plain.windows, shape[2:], strict=True))
         slid = Geometry(windows, channels, channels, channels)
-    slid.output_shape(x.shape[2:])  # raises where the window does not fit
+    slid.output_shape(shape[2:])  # raises where the window does not fit
     return plain, slid
 
 
 @lru_cache(maxsize=256)
-def _counts(window: Window, n: int, counted: tuple[int, int]) -> Array:
-    # A window over nothing but uncounted padding sums to 0 and is left so.
-    counts: Array = np.maximum(np.array(divisors(window, n, counted), float), 1)
-    return counts
+def _divisors(
+    plain: Geometry, slid: Geometry, spatial: tuple[int, ...], include: bool, override: int | None
+) -> tuple[Array, ...]:
+    """What to divide by, as a factor for each output row and each output column."""
+    counts = []
+    for w, n, p in zip(slid.windows, spatial, plain.windows, strict=True):
+        counted = divisors(w, n, p.padding if include else (0, 0))
+        # A window over nothing but uncounted padding sums to 0 and is left so.
+        counts.append(np.maximum(np.array(counted, float), 1))
+    if override is None:
+        return tuple(counts)
+    return np.full(len(counts[0]), float(override)), np.ones(len(counts[1]))
 
 
 def _indices(where: torch.Tensor, geometry: Geometry, width: int) -> torch.Tensor:

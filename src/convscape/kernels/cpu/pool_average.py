@@ -1,92 +1,140 @@
 """Average pooling: y[h, w] = (sum of window (h, w)'s real cells) / (number of cells that count)."""
 
+from typing import Any
+
 import numpy as np
 from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, empty, is_channels_last
-from convscape.kernels.cpu.pool_planes import in_line, sizes, span
+from convscape.kernels.cpu.pool_axes import (
+    CHUNK,
+    forward,
+    in_line,
+    planes,
+    whole,
+)  # fmt: skip
+from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
+from convscape.kernels.cpu.pool_loops import total_lanes
+from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
+_LANE_BYTES = SIMD.bits // 8
+
+_many = total_lanes(Shape(VECTORS, 1, whole=True))
+_many_masked = total_lanes(Shape(VECTORS, 1, whole=False))
+_one = total_lanes(Shape(1, 1, whole=True))
+_one_masked = total_lanes(Shape(1, 1, whole=False))
+_seconds = total_lanes(Shape(VECTORS, 2, whole=True))
+_seconds_masked = total_lanes(Shape(VECTORS, 2, whole=False))
+_second_masked = total_lanes(Shape(1, 2, whole=False))
+_far_masked = total_lanes(Shape(1, 0, whole=False))
+
 
 @kernel
-def _average_part(part, parts, x, y, planes, run, height, width, rows, columns):
-    (r_size, h_stride, h_dilation, top, h_size, h_out) = height
+def _average_part(
+    part, parts, x, y, h_reads, w_reads, row_shares, column_shares, count, run, height, width
+):  # fmt: skip
+    lanes = _LANE_BYTES // x.itemsize
+    h_out, w_out = height[-1], width[-1]
+    group = VECTORS if run == 1 else 1
+    groups = (count + group - 1) // group
+    chunks = (run + CHUNK - 1) // CHUNK
+    jobs = groups * h_out * chunks
+    share = np.zeros(w_out + lanes, x.dtype)
+    for job in range(jobs * part // parts, jobs * (part + 1) // parts):
+        line, chunk = divmod(job, chunks)
+        first, h = divmod(line, h_out)
+        if run == 1:
+            for w in range(w_out):
+                share[w] = row_shares[h] * column_shares[w]
+            first, last = first * group, min((first + 1) * group, count)
+            together = VECTORS if last - first == VECTORS else 1
+            for plane in range(first, last, together):
+                _plain_line(x, y, h_reads[h], share, plane, h, together, height, width)
+        else:
+            channels = (run, chunk * CHUNK, min((chunk + 1) * CHUNK, run))
+            shares = (row_shares[h], column_shares)
+            _last_line(x, y, h_reads[h], w_reads, shares, first, h, channels, height, width)
+
+
+@kernel
+def _plain_line(x, y, rows_read, share, plane, h, vectors, height, width):
+    """Line h of one plane, or of several together."""
+    lanes = _LANE_BYTES // x.itemsize
+    (_, _, h_dilation, _, h_size, h_out) = height
     (s_size, w_stride, w_dilation, left, w_size, w_out) = width
-    lines = planes * h_out
-    for line in range(lines * part // parts, lines * (part + 1) // parts):
-        plane, h = divmod(line, h_out)
-        total = y[line * w_out * run : (line + 1) * w_out * run]
-        total[:] = 0
-        for r in range(r_size):
-            row = h * h_stride - top + r * h_dilation
-            if row < 0 or row >= h_size:
-                continue
-            for s in range(s_size):
-                first, last = span(s, width)
-                column = first * w_stride - left + s * w_dilation
-                source = x[((plane * h_size + row) * w_size + column) * run :]
-                if run == 1:
-                    _add_line(source, w_stride, total[first:last])
-                else:
-                    for i in range(last - first):
-                        w = first + i
-                        _add_line(source[i * w_stride * run :], 1, total[w * run : (w + 1) * run])
-        for w in range(w_out):
-            share = total[w * run : (w + 1) * run]
-            for c in range(run):
-                share[c] /= rows[h] * columns[w]
+    _, rows, row = rows_read
+    at, to = (plane * h_size + row) * w_size, (plane * h_out + h) * w_out
+    for w in range(0, w_out, lanes):
+        lane = w * w_stride - left
+        taps = (
+            rows, s_size, at, h_dilation * w_size, 0, lane, w_dilation, w_size, h_size * w_size
+        )  # fmt: skip
+        target = (to, w, w_out, h_out * w_out)
+        fits = whole(lane, lane + (s_size - 1) * w_dilation, lanes, w_stride, w_size, w, w_out)
+        if vectors == VECTORS and w_stride == 1:
+            if fits:
+                _many(x, taps, 1, share, w, y, target)
+            else:
+                _many_masked(x, taps, 1, share, w, y, target)
+        elif vectors == VECTORS and w_stride == 2:
+            if fits:
+                _seconds(x, taps, 2, share, w, y, target)
+            else:
+                _seconds_masked(x, taps, 2, share, w, y, target)
+        elif w_stride == 1:
+            _one_masked(x, taps, 1, share, w, y, target)
+        elif w_stride == 2:
+            _second_masked(x, taps, 2, share, w, y, target)
+        else:
+            for v in range(vectors):
+                _far_masked(
+                    x, (*taps[:2], at + v * taps[8], *taps[3:]), w_stride, share, w, y,
+                    (to + v * target[3], *target[1:]),
+                )  # fmt: skip
 
 
 @kernel
-def _add_line(source, step, total):
-    if step == 1:
-        for i in range(len(total)):
-            total[i] += source[i]
-    elif step == 2:
-        for i in range(len(total)):
-            total[i] += source[2 * i]
-    else:
-        for i in range(len(total)):
-            total[i] += source[step * i]
+def _last_line(x, y, rows_read, w_reads, shares, plane, h, channels, height, width):
+    """The channels [low, high) of line h of an image."""
+    lanes = _LANE_BYTES // x.itemsize
+    (_, _, h_dilation, _, h_size, h_out) = height
+    (_, _, w_dilation, _, w_size, w_out) = width
+    _, rows, row = rows_read
+    row_share, column_shares = shares
+    run, low, high = channels
+    start = (plane * h_size + row) * w_size * run
+    steps = (h_dilation * w_size * run, w_dilation * run)
+    for w in range(w_out):
+        _, columns, column = w_reads[w]
+        share = row_share * column_shares[w]
+        at, to = start + column * run, ((plane * h_out + h) * w_out + w) * run
+        c = low
+        while c < high:
+            taps = (rows, columns, at, *steps, c, 0, run, lanes)
+            target = (to, c, run, lanes)
+            if c + VECTORS * lanes <= high:
+                _many(x, taps, 1, share, 0, y, target)
+                c += VECTORS * lanes
+                continue
+            if c + lanes <= high:
+                _one(x, taps, 1, share, 0, y, target)
+            else:
+                _one_masked(x, taps, 1, share, 0, y, target)
+            c += lanes
 
 
 @team
-def _average_team(parts, x, y, planes, run, height, width, rows, columns):
+def _average_team(
+    parts, x, y, h_reads, w_reads, row_shares, column_shares, count, run, height, width
+):  # fmt: skip
     for part in prange(parts):
-        _average_part(np.int64(part), parts, x, y, planes, run, height, width, rows, columns)
-
-
-@kernel
-def _average_grad_part(part, parts, dy, dx, planes, run, height, width, rows, columns):
-    (r_size, h_stride, h_dilation, top, h_size, h_out) = height
-    (s_size, w_stride, w_dilation, left, w_size, w_out) = width
-    lines = planes * h_size
-    for line in range(lines * part // parts, lines * (part + 1) // parts):
-        plane, h = divmod(line, h_size)
-        out = dx[line * w_size * run : (line + 1) * w_size * run]
-        out[:] = 0
-        for r in range(r_size):
-            o, off = divmod(h + top - r * h_dilation, h_stride)
-            if off != 0 or o < 0 or o >= h_out:
-                continue
-            start = (plane * h_out + o) * w_out
-            for s in range(s_size):
-                first, last = span(s, width)
-                for w in range(first, last):
-                    column = w * w_stride - left + s * w_dilation
-                    to = out[column * run : (column + 1) * run]
-                    given = dy[(start + w) * run : (start + w + 1) * run]
-                    count = rows[o] * columns[w]
-                    for c in range(run):
-                        to[c] += given[c] / count
-
-
-@team
-def _average_grad_team(parts, dy, dx, planes, run, height, width, rows, columns):
-    for part in prange(parts):
-        _average_grad_part(np.int64(part), parts, dy, dx, planes, run, height, width, rows, columns)
+        _average_part(
+            np.int64(part), parts, x, y, h_reads, w_reads, row_shares, column_shares, count, run,
+            height, width,
+        )  # fmt: skip
 
 
 def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads: int) -> Array:
@@ -102,41 +150,18 @@ def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads
         (N, C, H', W') in x's memory order.
     """
     last = is_channels_last(x)
-    y = empty((*x.shape[:2], *geometry.outputs(x.shape[2:])), x.dtype, last)
+    outputs, tables, both = forward(geometry, x.shape[2:])
+    y = empty((*x.shape[:2], *outputs), x.dtype, last)
     if y.size:
-        rows, columns = (d.astype(x.dtype) for d in divisors)
         launch(
             _average_part, _average_team, threads,
-            in_line(x, last), in_line(y, last), *sizes(x.shape, geometry, last), rows, columns,
+            in_line(x, last), in_line(y, last), *tables, *shares(divisors, x.dtype),
+            *planes(x.shape, last), *both,
         )  # fmt: skip
     return y
 
 
-def average_grad(
-    dy: Array,
-    geometry: Geometry,
-    divisors: tuple[Array, Array],
-    spatial: tuple[int, int],
-    threads: int,
-) -> Array:
-    """The gradient by the input: every cell of a window gets its share of dy.
-
-    Args:
-        dy: (N, C, H', W'), any strides.
-        geometry: The pooling windows.
-        divisors: As in `average`.
-        spatial: (H, W) of the forward input.
-        threads: Threads to use.
-
-    Returns:
-        (N, C, H, W) in dy's memory order.
-    """
-    last = is_channels_last(dy)
-    dx = empty((*dy.shape[:2], *spatial), dy.dtype, last)
-    if dx.size:
-        rows, columns = (d.astype(dy.dtype) for d in divisors)
-        launch(
-            _average_grad_part, _average_grad_team, threads,
-            in_line(dy, last), in_line(dx, last), *sizes(dx.shape, geometry, last), rows, columns,
-        )  # fmt: skip
-    return dx
+def shares(divisors: tuple[Array, Array], dtype: Any) -> tuple[Array, Array]:
+    """What one cell counts in the average, as a factor for each output row and column."""
+    rows, columns = (np.reciprocal(d, dtype=dtype, casting="same_kind") for d in divisors)
+    return rows, columns

@@ -1,0 +1,242 @@
+"""Pooling's inner loops: some vectors of neighbouring results, over all kernel cells, in registers.
+
+    result[v, l] = combine over i < rows, j < columns of
+        source[at + i row_step + j column_step + v jump + lane + j lane_step + l step]
+
+In channels-last memory the lanes l are channels (lane_step 0, step 1) and the vectors v follow each
+other; in plain memory the lanes are neighbours of a line (lane_step the dilation, step the stride)
+and the vectors are the same line of several planes. `whole` vectors read and write all their lanes;
+others mask those whose index lane + j lane_step + l step is not in [0, limit), which is where
+padding and the ends of lines are. Each result is written once. Emitted as LLVM IR, because LLVM
+would neither keep the results in registers nor take the masks by itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from llvmlite import ir
+from numba import types
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+INTEGER = types.intp
+TAPS = types.UniTuple(types.intp, 9)
+"""(rows, columns, at, row_step, column_step, lane, lane_step, limit, jump)."""
+NUMBERS = types.UniTuple(types.intp, 3)
+"""(number of the first kernel cell, row step, column step)."""
+TARGET = types.UniTuple(types.intp, 4)
+"""(at, lane, limit, jump) of what is written."""
+
+
+VECTORS = 4
+"""Vectors that are computed together where there are so many."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What one emitted loop is made for.
+
+    Args:
+        vectors: Vectors computed together.
+        step: Distance of neighbouring lanes in the source: 1, 2, or 0 for one given at run time.
+        whole: Whether all lanes are read and written; else they are masked.
+    """
+
+    vectors: int
+    step: int
+    whole: bool
+
+
+class Memory:
+    """An array that vectors are loaded from and stored to."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any, lanes: int) -> None:
+        self.builder, self.lanes = builder, lanes
+        self.data = context.make_array(kind)(context, builder, value).data
+        self.element = context.get_data_type(kind.dtype)
+        self.vector = ir.VectorType(self.element, lanes)
+        self.bytes = kind.dtype.bitwidth // 8
+
+    def load(self, at: Any, mask: Any = None, fill: Any = None) -> Any:
+        """The vector at an element; `fill` where the mask is off."""
+        pointer = self._pointer(at)
+        if mask is None:
+            return self.builder.load(pointer, align=self.bytes)
+        given = [pointer.type, _I32, mask.type, self.vector]
+        function = self._intrinsic("load", self.vector, given, "p0")
+        return self.builder.call(function, [pointer, ir.Constant(_I32, self.bytes), mask, fill])
+
+    def store(self, value: Any, at: Any, mask: Any = None) -> None:
+        """Write a vector at an element, where the mask is on."""
+        pointer = self._pointer(at)
+        if mask is None:
+            self.builder.store(value, pointer, align=self.bytes)
+            return
+        given = [self.vector, pointer.type, _I32, mask.type]
+        function = self._intrinsic("store", ir.VoidType(), given, "p0")
+        self.builder.call(function, [value, pointer, ir.Constant(_I32, self.bytes), mask])
+
+    def gather(self, indices: Any, mask: Any, fill: Any) -> Any:
+        """The elements at these indices; `fill` where the mask is off."""
+        start = splat(self.builder, self.builder.ptrtoint(self.data, _I64), self.lanes)
+        size = ir.Constant(indices.type, [self.bytes] * self.lanes)
+        addresses = self.builder.add(start, self.builder.mul(indices, size))
+        many = ir.VectorType(self.element.as_pointer(), self.lanes)
+        pointers = self.builder.inttoptr(addresses, many)
+        given = [many, _I32, mask.type, self.vector]
+        function = self._intrinsic("gather", self.vector, given, f"v{self.lanes}p0")
+        return self.builder.call(function, [pointers, ir.Constant(_I32, self.bytes), mask, fill])
+
+    def _pointer(self, at: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(self.data, [at]), self.vector.as_pointer())
+
+    def _intrinsic(self, name: str, result: Any, given: Sequence[Any], where: str) -> Any:
+        letter = "i" if isinstance(self.element, ir.IntType) else "f"
+        full = f"llvm.masked.{name}.v{self.lanes}{letter}{8 * self.bytes}.{where}"
+        module = self.builder.module
+        return module.globals.get(full) or ir.Function(module, ir.FunctionType(result, given), full)
+
+
+class Reader:
+    """Loads the vectors of one kernel cell."""
+
+    def __init__(self, memory: Memory, shape: Shape, taps: "Taps", far: Any, fill: float) -> None:
+        self.memory, self.shape, self.taps, self.far = memory, shape, taps, far
+        self.fill = constant(memory, fill)
+
+    def __call__(self, at: Any, lane: Any) -> list[Any]:
+        """One vector from each plane or block of channels; `fill` outside the limit."""
+        builder, lanes = self.memory.builder, self.memory.lanes
+        starts = _places(builder, at, self.taps.jump, self.shape.vectors)
+        if self.shape.step == 0:
+            steps = builder.mul(_counting(lanes, _I64), splat(builder, self.far, lanes))
+            index = builder.add(steps, splat(builder, lane, lanes))
+            mask = builder.icmp_unsigned("<", index, splat(builder, self.taps.limit, lanes))
+            return [
+                self.memory.gather(
+                    builder.add(index, splat(builder, start, lanes)), mask, self.fill
+                )
+                for start in starts
+            ]
+        first = self._contiguous(starts, lane)
+        if self.shape.step == 1:
+            return first
+        # Every second of 2 lanes - 1 elements: the last one is not read, it may lie outside.
+        second = self._contiguous(starts, builder.add(lane, ir.Constant(_I64, lanes - 1)))
+        half = lanes // 2
+        order = [2 * i for i in range(half)] + [lanes + 2 * i + 1 for i in range(half)]
+        even = ir.Constant(ir.VectorType(_I32, lanes), order)
+        return [builder.shuffle_vector(a, b, even) for a, b in zip(first, second, strict=True)]
+
+    def _contiguous(self, starts: Sequence[Any], lane: Any) -> list[Any]:
+        builder, memory = self.memory.builder, self.memory
+        mask = None
+        if not self.shape.whole:
+            mask = inside(builder, lane, self.taps.limit, memory.lanes)
+        return [memory.load(builder.add(start, lane), mask, self.fill) for start in starts]
+
+
+class Taps:
+    """The integers of `TAPS`."""
+
+    def __init__(self, builder: Any, pack: Any) -> None:
+        self.rows, self.columns, *steps, self.limit, self.jump = parts(builder, pack)
+        at, row_step, column_step, lane, lane_step = steps
+        self.walks = [(at, row_step, column_step), (lane, ir.Constant(_I64, 0), lane_step)]
+
+
+def splat(builder: Any, value: Any, lanes: int) -> Any:
+    """A vector of one value."""
+    empty = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    one = builder.insert_element(empty, value, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(one, empty, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
+
+
+def inside(builder: Any, lane: Any, limit: Any, lanes: int) -> Any:
+    """Which of the indices lane, lane + 1, ... lie in [0, limit)."""
+    first, last = (splat(builder, builder.trunc(v, _I32), lanes) for v in (lane, limit))
+    return builder.icmp_unsigned("<", builder.add(first, _counting(lanes, _I32)), last)
+
+
+def _counting(lanes: int, kind: Any) -> Any:
+    return ir.Constant(ir.VectorType(kind, lanes), list(range(lanes)))
+
+
+def constant(memory: Memory, value: Any) -> Any:
+    """A vector of a number known now."""
+    integer = isinstance(memory.element, ir.IntType)
+    return ir.Constant(memory.vector, [int(value) if integer else float(value)] * memory.lanes)
+
+
+def nest(
+    builder: Any, taps: Taps, results: Sequence[Any], body: Callable[..., Sequence[Any]]
+) -> Sequence[Any]:
+    """Two nested loops; the walks are integers (start, row step, column step) that go along."""
+    rows, columns, walks = taps.rows, taps.columns, taps.walks
+    zero, one = ir.Constant(_I64, 0), ir.Constant(_I64, 1)
+
+    def loop(count: Any, start: Sequence[Any], inner: Callable[..., Sequence[Any]]) -> Any:
+        before = builder.block
+        head, inside, after = (builder.append_basic_block(n) for n in ("head", "inside", "after"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        phis = [builder.phi(value.type) for value in (zero, *start)]
+        for phi, value in zip(phis, (zero, *start), strict=True):
+            phi.add_incoming(value, before)
+        builder.cbranch(builder.icmp_signed("<", phis[0], count), inside, after)
+        builder.position_at_end(inside)
+        following = [_opaque(builder, builder.add(phis[0], one)), *inner(*phis[1:])]
+        for phi, value in zip(phis, following, strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return phis[1:]
+
+    many = len(walks)
+
+    def column(*values: Any) -> Sequence[Any]:
+        found = body(*values)
+        steps = (step for _, _, step in walks)
+        return [*(builder.add(v, s) for v, s in zip(values[:many], steps, strict=True)), *found]
+
+    def row(*values: Any) -> Sequence[Any]:
+        found = loop(columns, values, column)[many:]
+        steps = (step for _, step, _ in walks)
+        return [*(builder.add(v, s) for v, s in zip(values[:many], steps, strict=True)), *found]
+
+    return cast(Sequence[Any], loop(rows, [*(w[0] for w in walks), *results], row)[many:])
+
+
+def _opaque(builder: Any, value: Any) -> Any:
+    """The same integer, of which LLVM knows nothing: an empty line of assembly.
+
+    So it cannot unroll a loop by 8 that goes round 2 or 3 times, at the cost of its registers.
+    """
+    kind = ir.FunctionType(value.type, [value.type])
+    return builder.call(ir.InlineAsm(kind, "", "=r,0"), [value])
+
+
+def parts(builder: Any, pack: Any) -> list[Any]:
+    """The integers of a tuple."""
+    return [builder.extract_value(pack, i) for i in range(len(pack.type))]
+
+
+def _places(builder: Any, at: Any, jump: Any, vectors: int) -> list[Any]:
+    places = [at]
+    for _ in range(vectors - 1):
+        places.append(builder.add(places[-1], jump))
+    return places
+
+
+def in_lanes(builder: Any, number: Any, cells: Memory) -> Any:
+    """A kernel cell's number in all lanes."""
+    return splat(builder, builder.trunc(number, cells.element), cells.lanes)
+
+
+def write(memory: Memory, values: Sequence[Any], target: Any, shape: Shape) -> None:
+    """Store results as `TARGET` says."""
+    builder = memory.builder
+    at, lane, limit, jump = parts(builder, target)
+    mask = None if shape.whole else inside(builder, lane, limit, memory.lanes)
+    for value, place in zip(values, _places(builder, at, jump, shape.vectors), strict=True):
+        memory.store(value, builder.add(place, lane), mask)
