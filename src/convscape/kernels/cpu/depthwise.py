@@ -30,8 +30,7 @@ _TOGETHER = 8  # vectors of channels for which a tile's addresses are written on
 
 def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, threads: int) -> Array:
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
-    n, channels, h, w = x.shape
-    way = plan(geometry, (h, w), False, lines.TILES)
+    way = plan(geometry, x.shape[2:], False, lines.TILES)
     return _weigh(x, weight, bias, way, threads)
 
 
@@ -47,8 +46,8 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     """The gradient by the weight, as in `convscape.kernels.cpu.gemm.weight_grad`."""
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
-    n, channels, h, w = x.shape
-    way = plan(geometry, (h, w), False, lines.TILES)
+    channels = x.shape[1]
+    way = plan(geometry, x.shape[2:], False, lines.TILES)
     direct = _is_direct(x)
     lanes, step, blocks = _blocks(x, way)
     sums = np.zeros((2, max(threads, 1), blocks * step), x.dtype)
@@ -89,9 +88,7 @@ def _walk(
     together = min(_TOGETHER, blocks, max(1, _NEAR // plane))
     most = max(1, min(h_out, h_out * _NEAR // plane))
     part, team = (
-        (lines._direct_part, lines._direct_team)
-        if direct
-        else (lines._planes_part, lines._planes_team)
+        (lines.direct_part, lines.direct_team) if direct else (lines.planes_part, lines.planes_team)
     )
     launch(
         part, team, threads,

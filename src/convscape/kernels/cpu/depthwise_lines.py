@@ -50,17 +50,12 @@ def _line(
 ):
     """Output row h of all blocks of channels.
 
-    Args:
-        adding: Whether to add to the weight gradient `memory`; else `memory` holds weights.
-        x, x_at: Memory and where the input image begins in it.
-        y, y_at: Memory and where the output row begins in it.
-        pitch: Elements from a pixel to the next.
-        plan: Arrays and sizes of a `Plan`.
-        tables: From `_tables`.
-        at: Where the first block's cells begin in memory.
-        step: Elements of a block's cells.
+    With `adding` it adds to the weight gradient `memory`; else `memory` holds weights. `x_at` and
+    `y_at` are where the input image and the output row begin, `pitch` the elements from a pixel to
+    the next; `plan` has the arrays and sizes of a `Plan`, `tables` comes from `_tables`. The first
+    block's cells begin at `at`, the next `step` elements on.
     """
-    rows, segments, cells, (h_in, w_in, _, _, pixels, hop) = plan
+    rows, segments, cells, (h_in, w_in, _, w_out, pixels, hop) = plan
     table, others, spare = tables
     column = pitch * x.itemsize
     # Addresses are taken here, of arguments: an array of which only the address is used is freed.
@@ -84,26 +79,35 @@ def _line(
         hop_x, hop_y = hop * column, pixels * apart * column
         # The bias is the last vector of a block's cells, wherever the first cell is.
         bias = at + step - lanes - cell
+        per_line = rows[phase, 1]
+        fetch = (
+            0
+            if taps == 0 or pitch != channels
+            else 1
+            if per_line == 1
+            else min(taps, per_line * width)
+        )
+        ahead, ahead_y = per_line * w_in * column, w_out * column
         if adding:
             if pixels == TILES[0]:
                 _correlate_long(
                     table, taps, others, tiles, hop_x, hop_y, memory, cell, bias, step, blocks,
-                    channels,
+                    channels, fetch, ahead, ahead_y,
                 )  # fmt: skip
             else:
                 _correlate_short(
                     table, taps, others, tiles, hop_x, hop_y, memory, cell, bias, step, blocks,
-                    channels,
+                    channels, fetch, ahead, ahead_y,
                 )  # fmt: skip
         elif pixels == TILES[0]:
             _weigh_long(
                 table, taps, others, tiles, hop_x, hop_y, memory, cell, bias, step, blocks,
-                channels,
+                channels, fetch, ahead, ahead_y,
             )  # fmt: skip
         else:
             _weigh_short(
                 table, taps, others, tiles, hop_x, hop_y, memory, cell, bias, step, blocks,
-                channels,
+                channels, fetch, ahead, ahead_y,
             )  # fmt: skip
 
 
@@ -127,7 +131,7 @@ def _join(memory, total):
 
 
 @kernel
-def _direct_part(
+def direct_part(
     part, parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals, sizes
 ):
     """Lines of channels-last images, a share of them; at least a vector's lanes of channels."""
@@ -153,9 +157,10 @@ def _direct_part(
 
 
 @team
-def _direct_team(parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals, sizes):
+def direct_team(parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals, sizes):
+    """The parallel twin of `direct_part`."""
     for part in prange(parts):
-        _direct_part(
+        direct_part(
             np.int64(part), parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals,
             sizes,
         )  # fmt: skip
@@ -174,7 +179,7 @@ def _rows_met(rows, first, last, h_in):
 
 
 @kernel
-def _planes_part(
+def planes_part(
     part, parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals, sizes
 ):
     """Rows of images in plain order, a few channels at a time, a share of them."""
@@ -221,9 +226,10 @@ def _planes_part(
 
 
 @team
-def _planes_team(parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals, sizes):
+def planes_team(parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals, sizes):
+    """The parallel twin of `planes_part`."""
     for part in prange(parts):
-        _planes_part(
+        planes_part(
             np.int64(part), parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals,
             sizes,
         )  # fmt: skip

@@ -8,8 +8,9 @@ cell in the padding is the address of zeros: nothing is padded, and no border is
     correlate:  sums[k][c] += Σ_t given[t][c] x[k, t][c]
 
 Vectors run over channels. The accumulators (the gradients given, in `correlate`) of a tile stay in
-registers, which LLVM would not manage by itself, so the loops are emitted as LLVM IR. Source: pixels
-by address as in M. Dukhan, "The Indirect Convolution Algorithm", arXiv 1907.02129.
+registers, which LLVM would not manage by itself, so the loops are emitted as LLVM IR.
+
+Source: pixels by address as in M. Dukhan, "The Indirect Convolution Algorithm", arXiv 1907.02129.
 """
 
 from collections.abc import Callable
@@ -39,9 +40,11 @@ def weigher(pixels: int) -> Callable[..., None]:
     """An intrinsic that computes tiles of this many output pixels.
 
     The intrinsic is `f(table, taps, outs, tiles, hop, out_hop, weights, first, bias, step,
-    blocks, channels)`. Input pixel (k, t) of tile i is at address table[k pixels + t] + i hop, its output
-    at outs[t] + i out_hop. Block b (a vector's lanes of channels) has the weights
-    weights[first + b step :], a vector a kernel cell, and its bias `bias` elements after the first.
+    blocks, channels, fetch, ahead, out_ahead)`. Input pixel (k, t) of tile i is at address
+    table[k pixels + t] + i hop, its output at outs[t] + i out_hop. The cache is asked for what lies
+    `ahead` of the last `fetch` kernel cells, and `out_ahead` of the outputs. Block b (a vector's
+    lanes of channels) has the weights weights[first + b step :], a vector a kernel cell, and its
+    bias `bias` elements after the first.
     """
     return _intrinsic(_weigh, pixels)
 
@@ -60,10 +63,11 @@ def _intrinsic(emit: Callable[..., None], pixels: int) -> Callable[..., None]:
     def tiles_of_pixels(
         _context: Any, table: Any, taps: Any, others: Any, tiles: Any, hop: Any, other_hop: Any,
         cells: Any, first: Any, bias: Any, step: Any, blocks: Any, channels: Any,
+        fetch: Any, ahead: Any, other_ahead: Any,
     ) -> Any:  # fmt: skip
         integer = types.intp
         signature = types.void(
-            table, integer, others, integer, integer, integer, cells, *[integer] * 5
+            table, integer, others, integer, integer, integer, cells, *[integer] * 8
         )
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -82,6 +86,13 @@ def _intrinsic(emit: Callable[..., None], pixels: int) -> Callable[..., None]:
                 row = builder.gep(start, [builder.mul(b, args[9])])
                 source = builder.add(offset, builder.mul(tile, args[4]))
                 other = builder.add(offset, builder.mul(tile, args[5]))
+                far = builder.add(source, args[13]), builder.add(other, args[14])
+                last = code.row(data(0), builder.sub(args[1], args[12]), pixels)
+                with code.loop(args[12]) as k:
+                    for t in range(pixels):
+                        code.prefetch(code.row(last, k, pixels), t, far[0])
+                for t in range(pixels):
+                    code.prefetch(data(2), t, far[1])
                 emit(code, pixels, data(0), args[1], source, data(2), other, row, args[8])
             return context.get_dummy_value()
 
@@ -157,6 +168,18 @@ class _Code:
 
     def load_from(self, table: Any, i: int, offset: Any) -> Any:
         return self.load(self.pointer(table, i, offset))
+
+    def prefetch(self, table: Any, i: int, offset: Any) -> None:
+        """Ask for the cache line at address table[i] + offset."""
+        byte = ir.IntType(8).as_pointer()
+        module, name = self.builder.module, "llvm.prefetch.p0"
+        if name not in module.globals:
+            flag = ir.IntType(32)
+            ir.Function(module, ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]), name)
+        place = self.builder.bitcast(self.pointer(table, i, offset), byte)
+        # To be read, into the nearest cache, as data.
+        hints = [ir.Constant(ir.IntType(32), v) for v in (0, 3, 1)]
+        self.builder.call(module.globals[name], [place, *hints])
 
     def row(self, data: Any, i: Any, length: int) -> Any:
         return self.builder.gep(data, [self.builder.mul(i, self.constant(length))])

@@ -55,11 +55,14 @@ class Plan:
 
     @property
     def taps(self) -> int:
+        """Kernel cells that meet an output."""
         return len(self.order)
 
 
 @lru_cache(256)
-def plan(geometry: Geometry, spatial: tuple[int, int], adjoint: bool, tiles: tuple[int, ...]) -> Plan:
+def plan(
+    geometry: Geometry, spatial: tuple[int, ...], adjoint: bool, tiles: tuple[int, ...]
+) -> Plan:
     """The plan of a forward pass on an input of this size, or of its input gradient (`adjoint`).
 
     Args:
@@ -70,7 +73,7 @@ def plan(geometry: Geometry, spatial: tuple[int, int], adjoint: bool, tiles: tup
     """
     sizes = tuple(zip(geometry.windows, spatial, strict=True))
     forward = geometry.output_shape(spatial)[1:]
-    inputs, outputs = (forward, spatial) if adjoint else (spatial, forward)
+    (h_in, w_in), (h_out, w_out) = (forward, spatial) if adjoint else (spatial, forward)
     height, width = (_phases(w, n, adjoint) for w, n in sizes)
     columns = geometry.kernel[1]
     order = [r * columns + s for h in height for w in width for r in h.kernel for s in w.kernel]
@@ -80,9 +83,9 @@ def plan(geometry: Geometry, spatial: tuple[int, int], adjoint: bool, tiles: tup
         before += len(h.kernel) * sum(len(w.kernel) for w in width)
     counts = [w.count for w in width]
     pixels = min(tiles, key=lambda t: (sum(-(-n // t) * t for n in counts), -t))
-    segments, cells = _segments(width, inputs[1], pixels)
+    segments, cells = _segments(width, w_in, pixels)
     return Plan(
-        (*inputs, *outputs), np.array(order, np.int64), np.array(rows, np.int64),
+        (h_in, w_in, h_out, w_out), np.array(order, np.int64), np.array(rows, np.int64),
         segments, cells, pixels, pixels * width[0].step,
     )  # fmt: skip
 
