@@ -95,10 +95,15 @@ def _phases(window: Window, size: int, adjoint: bool) -> list[_Axis]:
         kernel, low = range(window.kernel), -window.padding[0]
         return [_Axis(kernel, low, window.stride, window.dilation, window.output(size))]
     phases = [phase_of(window, p, size) for p in range(min(window.stride, size))]
+    # Backwards, so that the last kernel cell is the furthest in memory, as in the forward pass:
+    # what the next line needs first is found behind it.
     return [
-        _Axis(range(p.first, p.first + p.taps * p.every, p.every), p.start, 1, -p.back, p.count)
+        _Axis(
+            range(p.first, p.first + p.taps * p.every, p.every)[::-1],
+            p.start - p.back * (p.taps - 1), 1, p.back, p.count,
+        )
         for p in phases
-    ]
+    ]  # fmt: skip
 
 
 def _segments(width: list[_Axis], size: int, pixels: int) -> tuple[Array, Array]:
