@@ -100,8 +100,12 @@ def _winograd_bytes(problem: Problem) -> int:
     return 36 * 4 * geometry.in_channels * (-(-geometry.out_channels // _LANES) * _LANES)
 
 
-def _padded_bytes(problem: Problem) -> int:
-    return _padded_cells(problem) * _ITEMSIZE.get(problem.dtype, 8)
+def _cells_bytes(problem: Problem) -> int:
+    """The packed weights and biases, and 256 KiB for the rows of a few planes in plain order."""
+    geometry = _geometry(problem)
+    channels = -(-geometry.in_channels // _LANES) * _LANES
+    cells = (prod(geometry.kernel) + 1) * channels
+    return cells * _ITEMSIZE.get(problem.dtype, 8) + (256 << 10)
 
 
 def _padded_cells(problem: Problem) -> int:
@@ -134,7 +138,7 @@ def _geometry(problem: Problem) -> Geometry:
 TABLE: tuple[Algorithm, ...] = (
     Algorithm(
         "depthwise", "convolution", "convscape.kernels.cpu.depthwise",
-        _depthwise, _work, _padded_bytes,
+        _depthwise, _work, _cells_bytes,
         "X. Zhang et al., ShuffleNet, arXiv 1707.01083, section 3.1 (the operation)",
     ),
     Algorithm(

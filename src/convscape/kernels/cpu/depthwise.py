@@ -1,176 +1,113 @@
-"""Depthwise convolution: every channel has its own kernel, so the loops run over channels.
+"""Depthwise convolution: every channel has its own kernel, so the vectors run over channels.
 
     y[n, c, h, w] = bias[c] + Σ_{r, s} weight[c, r, s] x[n, c, h stride - low + r dilation, ...]
 
-There is one multiply-add per value read: memory is the limit, not arithmetic. Channels-last, with
-the input padded once; a run of channels of one pixel is one vector loop.
+There is one multiply-add per value read: memory is the limit, not arithmetic. So nothing is padded
+or copied beside the result, and a tile of pixels is read, summed in registers and written once.
+All three problems are one walk over the lines of an output, see `depthwise_lines`:
+
+- forward: an output line weighs the input lines it meets;
+- input gradient: the same, over the adjoint window; a stride splits a line into phases;
+- weight gradient: a line of dy is multiplied with the input lines it meets, and summed.
 
 Source: the operation: F. Chollet, "Xception", arXiv 1610.02357; adjoint windows: V. Dumoulin and
 F. Visin, arXiv 1603.07285, section 4.
 """
 
 import numpy as np
-from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
-from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, empty, is_channels_last, padded
+from convscape.kernels.cpu import depthwise_lines as lines
+from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.depthwise_plan import Plan, plan
+from convscape.kernels.cpu.layout import Array, empty, is_channels_last
+from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
-
-@kernel
-def _forward_part(part, parts, x, steps, tap_steps, weight, taps, bias, out, grid):
-    """Weight is (r, s, c); `out` is (n, h, w, c)."""
-    n_size, h_size, w_size, channels = grid
-    r_size, s_size = taps
-    lines = n_size * h_size
-    for line in range(lines * part // parts, lines * (part + 1) // parts):
-        n, h = divmod(line, h_size)
-        for w in range(w_size):
-            at = (line * w_size + w) * channels
-            total = out[at : at + channels]
-            total[:] = bias
-            origin = n * steps[0] + h * steps[1] + w * steps[2]
-            for r in range(r_size):
-                for s in range(s_size):
-                    start = origin + r * tap_steps[0] + s * tap_steps[1]
-                    source = x[start : start + channels]
-                    number = (r * s_size + s) * channels
-                    by = weight[number : number + channels]
-                    for c in range(channels):
-                        total[c] += by[c] * source[c]
-
-
-@team
-def _forward_team(parts, x, steps, tap_steps, weight, taps, bias, out, grid):
-    for part in prange(parts):
-        _forward_part(np.int64(part), parts, x, steps, tap_steps, weight, taps, bias, out, grid)
-
-
-@kernel
-def _input_part(part, parts, dy, weight, dx, height, width, shape):
-    """Each input line gathers from the output lines that read it."""
-    n_size, channels = shape
-    (r_size, h_stride, h_dilation, top, h_size, h_out) = height
-    (s_size, w_stride, w_dilation, left, w_size, w_out) = width
-    lines = n_size * h_size
-    for line in range(lines * part // parts, lines * (part + 1) // parts):
-        n, h = divmod(line, h_size)
-        dx[line * w_size * channels : (line + 1) * w_size * channels] = 0
-        for r in range(r_size):
-            o, off = divmod(h + top - r * h_dilation, h_stride)
-            if off != 0 or o < 0 or o >= h_out:
-                continue
-            for s in range(s_size):
-                by = weight[(r * s_size + s) * channels : (r * s_size + s + 1) * channels]
-                for w in range(w_out):
-                    column = w * w_stride - left + s * w_dilation
-                    if column < 0 or column >= w_size:
-                        continue
-                    to = (line * w_size + column) * channels
-                    source = ((n * h_out + o) * w_out + w) * channels
-                    total, given = dx[to : to + channels], dy[source : source + channels]
-                    for c in range(channels):
-                        total[c] += by[c] * given[c]
-
-
-@team
-def _input_team(parts, dy, weight, dx, height, width, shape):
-    for part in prange(parts):
-        _input_part(np.int64(part), parts, dy, weight, dx, height, width, shape)
-
-
-@kernel
-def _weight_part(part, parts, x, steps, tap_steps, dy, taps, slabs, grid):
-    """Each share of the pixels sums into its own slab (r, s, c)."""
-    n_size, h_size, w_size, channels = grid
-    r_size, s_size = taps
-    slab = slabs[part]
-    slab[:] = 0
-    lines = n_size * h_size
-    for line in range(lines * part // parts, lines * (part + 1) // parts):
-        n, h = divmod(line, h_size)
-        for r in range(r_size):
-            for s in range(s_size):
-                number = (r * s_size + s) * channels
-                total = slab[number : number + channels]
-                origin = n * steps[0] + h * steps[1] + r * tap_steps[0] + s * tap_steps[1]
-                for w in range(w_size):
-                    start = origin + w * steps[2]
-                    at = (line * w_size + w) * channels
-                    source, given = x[start : start + channels], dy[at : at + channels]
-                    for c in range(channels):
-                        total[c] += given[c] * source[c]
-
-
-@team
-def _weight_team(parts, x, steps, tap_steps, dy, taps, slabs, grid):
-    for part in prange(parts):
-        _weight_part(np.int64(part), parts, x, steps, tap_steps, dy, taps, slabs, grid)
+_NEAR = 256 << 10  # bytes of an image's rows in channels-last order: they stay in the L2 cache
+_TOGETHER = 8  # vectors of channels for which a tile's addresses are written once, at most
 
 
 def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, threads: int) -> Array:
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
-    n, channels, *spatial = x.shape
-    _, *outputs = geometry.output_shape(spatial)
-    y = empty((n, channels, *outputs), x.dtype, channels_last=True)
-    if y.size:
-        memory, steps, tap_steps = _input(x, geometry, threads)
-        out = y.transpose(0, 2, 3, 1)
-        launch(
-            _forward_part, _forward_team, threads,
-            memory, steps, tap_steps, _cells(weight), geometry.kernel,
-            np.zeros(channels, x.dtype) if bias is None else np.ascontiguousarray(bias),
-            out.reshape(-1), out.shape,
-        )  # fmt: skip
-    return y if is_channels_last(x) else np.ascontiguousarray(y)
+    way = plan(geometry, x.shape[2:], False, lines.TILES)
+    return _weigh(x, weight, bias, way, threads)
 
 
 def input_grad(
     dy: Array, weight: Array, geometry: Geometry, spatial: tuple[int, int], threads: int
 ) -> Array:
     """The gradient by the input, as in `convscape.kernels.cpu.gemm.input_grad`."""
-    n, channels = dy.shape[:2]
-    dx = empty((n, channels, *spatial), dy.dtype, channels_last=True)
-    if dx.size:
-        memory, _ = padded(dy, ((0, 0), (0, 0)), threads)
-        height, width = (
-            (w.kernel, w.stride, w.dilation, w.padding[0], size, w.output(size))
-            for w, size in zip(geometry.windows, spatial, strict=True)
-        )
-        launch(
-            _input_part, _input_team, threads,
-            memory, _cells(weight), dx.transpose(0, 2, 3, 1).reshape(-1),
-            height, width, (n, channels),
-        )  # fmt: skip
-    return dx if is_channels_last(dy) else np.ascontiguousarray(dx)
+    way = plan(geometry, tuple(spatial), True, lines.TILES)
+    return _weigh(dy, weight, None, way, threads)
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     """The gradient by the weight, as in `convscape.kernels.cpu.gemm.weight_grad`."""
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
-    memory, steps, tap_steps = _input(x, geometry, threads)
-    given, _ = padded(dy, ((0, 0), (0, 0)), threads)
-    n, channels, *outputs = dy.shape
-    r, s = geometry.kernel
-    slabs = np.zeros((max(threads, 1), r * s * channels), x.dtype)
+    channels = x.shape[1]
+    way = plan(geometry, x.shape[2:], False, lines.TILES)
+    direct = _is_direct(x)
+    lanes, step, blocks = _blocks(x, way)
+    sums = np.zeros((2, max(threads, 1), blocks * step), x.dtype)
+    _walk(True, x, dy, way, direct, sums[0], sums[1], threads)
+    dw = np.empty(geometry.weight_shape, x.dtype)
+    lines.unpack(sums[1], channels, way.taps, lanes, dw.reshape(-1))
+    return dw
+
+
+def _weigh(x: Array, weight: Array, bias: Array | None, way: Plan, threads: int) -> Array:
+    """The forward pass over a plan."""
+    n, channels = x.shape[:2]
+    last, direct = is_channels_last(x), _is_direct(x)
+    y = empty((n, channels, *way.shape[2:]), x.dtype, direct)
+    if y.size:
+        lanes, step, blocks = _blocks(x, way)
+        packed = workspace.empty(blocks * step, x.dtype)
+        lines.pack(
+            np.ascontiguousarray(weight).reshape(-1),
+            np.zeros(channels, x.dtype) if bias is None else np.ascontiguousarray(bias),
+            way.order, channels, lanes, packed,
+        )  # fmt: skip
+        packed = packed.reshape(1, -1)
+        _walk(False, x, y, way, direct, packed, packed, threads)
+    if direct == last:
+        return y
+    return np.ascontiguousarray(y.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def _walk(
+    adding: bool, x: Array, y: Array, way: Plan, direct: bool, memory: Array, totals: Array,
+    threads: int,
+) -> None:  # fmt: skip
+    """All lines of y, in the order of memory that suits x."""
+    lanes, step, blocks = _blocks(x, way)
+    h_in, w_in, h_out, w_out = way.shape
+    plane = (h_in * w_in + h_out * w_out) * lanes * x.itemsize
+    together = min(_TOGETHER, blocks, max(1, _NEAR // plane))
+    most = max(1, min(h_out, h_out * _NEAR // plane))
+    part, team = (
+        (lines.direct_part, lines.direct_team) if direct else (lines.planes_part, lines.planes_team)
+    )
     launch(
-        _weight_part, _weight_team, threads,
-        memory, steps, tap_steps, given, (r, s), slabs, (n, *outputs, channels),
+        part, team, threads,
+        adding, _in_line(x, direct), _in_line(y, direct), x.shape[:2],
+        way.rows, way.segments, way.cells, (*way.shape, way.pixels, way.hop),
+        memory, totals, (step, lanes, blocks, most, together),
     )  # fmt: skip
-    return np.ascontiguousarray(slabs.sum(0).reshape(r, s, channels).transpose(2, 0, 1)[:, None])
 
 
-def _input(
-    x: Array, geometry: Geometry, threads: int
-) -> tuple[Array, tuple[int, int, int], tuple[int, int]]:
-    """The padded input, its steps an output pixel (n, h, w), and its steps a kernel cell."""
-    h, w = geometry.windows
-    memory, (sn, sh, sw) = padded(x, (h.padding, w.padding), threads)
-    return memory, (sn, sh * h.stride, sw * w.stride), (sh * h.dilation, sw * w.dilation)
+def _is_direct(x: Array) -> bool:
+    """Whether an image is computed where it lies: channels-last, and enough for a vector."""
+    return is_channels_last(x) and x.shape[1] >= SIMD.lanes(x.itemsize)
 
 
-def _cells(weight: Array) -> Array:
-    """(C, 1, R, S) as flat (r, s, c)."""
-    return np.ascontiguousarray(weight[:, 0].transpose(1, 2, 0)).reshape(-1)
+def _blocks(x: Array, way: Plan) -> tuple[int, int, int]:
+    """Lanes of a vector, elements of a block's cells, and blocks."""
+    lanes = SIMD.lanes(x.itemsize)
+    return lanes, (way.taps + 1) * lanes, -(-x.shape[1] // lanes)
+
+
+def _in_line(x: Array, last: bool) -> Array:
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1) if last else x).reshape(-1)
