@@ -136,7 +136,7 @@ def avg_pool2d_backward(
     """The gradient of `avg_pool2d`; averaging is linear, so any input will do."""
     x = _like(dy, (*dy.shape[:2], *spatial)).zero_()
     given = kernel, stride, _padding(name, padding), ceil_mode, include, divisor
-    geometry = pool._geometry(x, *given[:3], 1, ceil_mode)[1]
+    geometry = pool._windows(x.shape, *given[:3], 1, ceil_mode)[1]
     if choose(problem("pooling", x, geometry), algorithm).module is None:
         # Inside a node autograd records none of torch's ops; a vjp does.
         pull: Any = torch.func.vjp(lambda t: pool.avg_pool2d(t, *given), x)[1]
