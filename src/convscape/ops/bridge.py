@@ -1,5 +1,6 @@
 """Between torch and NumPy: memory shared both ways, and one team of threads."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -40,6 +41,13 @@ def _start_team() -> None:
     before = torch.get_num_threads()
     numba.get_num_threads()
     torch.set_num_threads(before)
+
+
+def empty_like(x: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """An empty tensor of this shape in x's memory order."""
+    last = x.dim() == 4 and x.permute(0, 2, 3, 1).is_contiguous()
+    order = torch.channels_last if last else torch.contiguous_format
+    return torch.empty(tuple(shape), dtype=x.dtype, device=x.device, memory_format=order)
 
 
 def problem(op: str, x: torch.Tensor, geometry: Geometry | None = None) -> Problem:
