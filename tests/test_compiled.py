@@ -41,6 +41,14 @@ CALLS: tuple[tuple[str, Callable[..., Any], tuple[tuple[int, ...], ...]], ...] =
     ("batch_norm_inference",
      lambda x, w, b: ops.batch_norm(x, torch.ones(3), torch.full((3,), 2.0), w, b),
      ((4, 3, 5, 5), (3,), (3,))),
+    ("batch_norm_relu", lambda x, w: ops.batch_norm(x, None, None, w, None, True, relu=True),
+     ((4, 3, 5, 5), (3,))),
+    ("batch_norm_residual",
+     lambda x, w, b, r: ops.batch_norm(x, None, None, w, b, True, relu=True, residual=r),
+     ((4, 3, 5, 5), (3,), (3,), (4, 3, 5, 5))),
+    ("batch_norm_inference_residual",
+     lambda x, r: ops.batch_norm(x, torch.ones(3), torch.ones(3), residual=r),
+     ((4, 3, 5, 5), (4, 3, 5, 5))),
 )  # fmt: skip
 
 
@@ -110,6 +118,8 @@ def test_the_registered_ops_keep_their_promises() -> None:
         compiled.avg_pool2d, (x, [2, 3], [2, 1], "valid", [], False, True, None, "auto")
     )
     gamma, beta = tensors((4,), (4,))
-    torch.library.opcheck(compiled.batch_norm_moments, (x, gamma, beta, 1e-5, "auto"))
-    mean, var = torch.zeros(4), torch.ones(4)
-    torch.library.opcheck(compiled.batch_norm_inference, (x, mean, var, gamma, beta, 1e-5, "auto"))
+    for residual, relu in ((None, False), (None, True), (torch.randn_like(x), True)):
+        fused = gamma, beta, residual, 1e-5, relu, "auto"
+        torch.library.opcheck(compiled.batch_norm_moments, (x, *fused))
+        mean, var = torch.zeros(4), torch.ones(4)
+        torch.library.opcheck(compiled.batch_norm_inference, (x, mean, var, *fused))

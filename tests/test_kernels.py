@@ -125,63 +125,6 @@ def test_the_decks_convolutions_come_out_exactly(row: Algorithm) -> None:
         assert small[0, 0].tolist() == want
 
 
-NORM_SHAPES = (
-    (2, 3),
-    (5, 1),
-    (7, 2, 3),
-    (2, 3, 5, 7),
-    (3, 16, 4, 4),
-    (2, 2, 3, 2, 3),
-    (1, 4, 2, 2),
-)
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("shape", NORM_SHAPES, ids=str)
-def test_batch_normalization_agrees_with_the_formula(
-    shape: tuple[int, ...], dtype: torch.dtype
-) -> None:
-    rng = np.random.default_rng(0)
-    fast = load(choose(Problem("batch_norm", shape)))
-    kind = np.float32 if dtype == torch.float32 else np.float64
-    x, dy = (rng.normal(size=shape).astype(kind) for _ in range(2))
-    mean, scale, slope, shift = (rng.normal(size=shape[1]) for _ in range(4))
-    for last in (False, True):
-        for threads in (1, 2) if dtype == torch.float32 else (1,):
-            a, d = (
-                np.moveaxis(np.ascontiguousarray(np.moveaxis(v, 1, -1)), -1, 1) if last else v
-                for v in (x, dy)
-            )
-            for got, want in zip(fast.moments(a, threads), reference.moments(a), strict=True):
-                assert error(got, want) < 1e-13
-            got = fast.normalize(a, mean, scale, shift, threads)
-            assert error(got, reference.normalize(a, mean, scale, shift)) < TOLERANCE[dtype]
-            sums = reference.gradient_sums(d, a, mean)
-            for got, want in zip(fast.gradient_sums(d, a, mean, threads), sums, strict=True):
-                assert error(got, want) < 1e-12
-            got = fast.gradient(d, a, mean, scale, slope, shift, threads)
-            want = reference.gradient(d, a, mean, scale, slope, shift)
-            assert error(got, want) < TOLERANCE[dtype]
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(64, 5), (8, 5, 16, 16)], ids=str)
-def test_a_mean_a_million_deviations_away_costs_no_digits(
-    shape: tuple[int, ...], dtype: Any
-) -> None:
-    rng = np.random.default_rng(0)
-    x = (rng.normal(size=shape) * 1e-2 + 1e4).astype(dtype)
-    fast = load(choose(Problem("batch_norm", shape)))
-    mean, var = fast.moments(x, 1)
-    want_mean, want_var = reference.moments(x.astype(float))
-    np.testing.assert_allclose(mean, want_mean, rtol=1e-14)
-    np.testing.assert_allclose(var, want_var, rtol=1e-10)
-    scale, shift = 1 / np.sqrt(want_var), np.zeros(5)
-    y = fast.normalize(x, mean, scale, shift, 1)
-    want = reference.normalize(x.astype(float), want_mean, scale, shift)
-    assert error(y, want) < (1e-6 if dtype == np.float32 else 1e-9)
-
-
 # --- the table ---------------------------------------------------------------------------------
 
 

@@ -127,65 +127,6 @@ def test_pooling_passes_gradcheck_and_gradgradcheck(case: Case) -> None:
         assert gradgradcheck(f, (x,))
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("affine", [True, False])
-@pytest.mark.parametrize("shape", [(5, 3), (4, 3, 2), (2, 3, 4, 3), (2, 2, 2, 2, 2)], ids=str)
-def test_batch_norm_is_torchs(shape: tuple[int, ...], affine: bool, training: bool) -> None:
-    for dtype in DTYPES:
-        x, dy = (torch.randn(shape, dtype=torch.float64) for _ in range(2))
-        c = shape[1]
-        weight, bias, mean = (torch.randn(c, dtype=torch.float64) for _ in range(3))
-        var = torch.rand(c, dtype=torch.float64) + 0.5
-        results = []
-        both: tuple[tuple[Callable[..., torch.Tensor], torch.dtype], ...] = (
-            (ops.batch_norm, dtype),
-            (functional.batch_norm, torch.float64),
-        )
-        for f, kind in both:
-            inputs = [x.to(kind).requires_grad_()]
-            if affine:
-                inputs += [weight.to(kind).requires_grad_(), bias.to(kind).requires_grad_()]
-            m, v = mean.to(kind).clone(), var.to(kind).clone()
-            y = f(inputs[0], m, v, *(inputs[1:] or (None, None)), training, 0.3, 1e-3)
-            results.append((y, *torch.autograd.grad(y, inputs, dy.to(kind)), m, v))
-        for got, want in zip(*results, strict=True):
-            assert error(got.detach(), want.detach()) < TOLERANCE[dtype]
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("affine", [True, False])
-def test_batch_norm_passes_gradcheck_and_gradgradcheck(affine: bool, training: bool) -> None:
-    x = torch.randn(3, 2, 2, 3, dtype=torch.float64, requires_grad=True)
-    weight, bias = (torch.randn(2, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    mean, var = torch.randn(2).double(), torch.rand(2).double() + 0.5
-
-    def f(x: Any, weight: Any = None, bias: Any = None) -> torch.Tensor:
-        return ops.batch_norm(x, mean.clone(), var.clone(), weight, bias, training)
-
-    inputs = (x, weight, bias) if affine else (x,)
-    assert gradcheck(f, inputs)
-    assert gradgradcheck(f, inputs)
-
-
-def test_the_third_derivative_of_batch_norm_is_the_formulas() -> None:
-    # Torch's own batch_norm is no oracle here: its third derivative differs from the formula's.
-    x = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
-
-    def formula(x: torch.Tensor) -> torch.Tensor:
-        var, mean = torch.var_mean(x, 0, correction=0)
-        return (x - mean) / (var + 1e-5).sqrt()
-
-    def third(f: Callable[..., torch.Tensor]) -> torch.Tensor:
-        result = f(x).pow(3).sum()
-        for _ in range(3):
-            (grad,) = torch.autograd.grad(result, x, create_graph=True)
-            result = grad.pow(2).sum()
-        return grad.detach()
-
-    mine = third(lambda x: ops.batch_norm(x, None, None, training=True))
-    assert error(mine, third(formula)) < 1e-9
-
-
 @pytest.mark.parametrize("module", ["conv", "conv_transpose", "pool", "batch_norm"])
 def test_the_examples_run(module: str) -> None:
     found = import_module(f"convscape.ops.{module}")

@@ -194,40 +194,63 @@ def _product(divisors: Sequence[Array], o: Sequence[int]) -> float:
 # --- batch normalization -----------------------------------------------------------------------
 
 
-def moments(x: Array, threads: int = 1) -> tuple[Array, Array]:
-    """Mean and biased variance of every channel, (C,) in float64."""
+def normalize(
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    statistics: tuple[Array, Array] | None,
+    epsilon: float,
+    residual: Array | None,
+    relu: bool,
+    threads: int = 1,
+) -> tuple[Array, Array]:
+    """Y = gamma (x - mean) / sqrt(var + epsilon) + beta + residual, and (mean, var) in float64.
+
+    The statistics are the batch's where none are given; with `relu`, max(y, 0), and NaN stays.
+    """
     axes = (0, *range(2, x.ndim))
-    return x.astype(float).mean(axes), x.astype(float).var(axes)
+    exact = x.astype(float)
+    moments = np.array((exact.mean(axes), exact.var(axes)) if statistics is None else statistics)
+    y = _normal(exact, moments, epsilon) * _along(weight, x, 1) + _along(bias, x, 0)
+    y = y if residual is None else y + residual
+    return np.where(relu & (y <= 0), 0, y).astype(x.dtype), moments.astype(float)
 
 
-def normalize(x: Array, mean: Array, scale: Array, shift: Array, threads: int = 1) -> Array:
-    """(x - mean) scale + shift, per channel."""
-    mean, scale, shift = (_along(v, x.ndim) for v in (mean, scale, shift))
-    return ((x.astype(float) - mean) * scale + shift).astype(x.dtype)
-
-
-def gradient_sums(dy: Array, x: Array, mean: Array, threads: int = 1) -> tuple[Array, Array]:
-    """Σ dy and Σ dy (x - mean) of every channel, (C,) in float64."""
-    axes = (0, *range(2, x.ndim))
-    centered = x.astype(float) - _along(mean, x.ndim)
-    return dy.astype(float).sum(axes), (dy.astype(float) * centered).sum(axes)
-
-
-def gradient(
+def normalize_grad(
     dy: Array,
     x: Array,
-    mean: Array,
-    scale: Array,
-    slope: Array,
-    shift: Array,
+    y: Array | None,
+    weight: Array | None,
+    bias: Array | None,
+    moments: Array,
+    epsilon: float,
+    training: bool,
+    relu: bool,
     threads: int = 1,
-) -> Array:
-    """The gradient by the input: scale dy + slope (x - mean) + shift, per channel."""
-    mean, scale, slope, shift = (_along(v, x.ndim) for v in (mean, scale, slope, shift))
-    dx: Array = scale * dy + slope * (x.astype(float) - mean) + shift
-    return dx.astype(x.dtype)
+) -> tuple[Array, Array, Array]:
+    """dx, the residual's gradient, and dweight and dbias, (2, C)."""
+    axes = (0, *range(2, x.ndim))
+    normal = _normal(x.astype(float), moments, epsilon)
+    passed = dy.astype(float)
+    if relu:
+        tested = normal * _along(weight, x, 1) + _along(bias, x, 0) if y is None else y
+        passed = np.where(tested <= 0, 0, passed)
+    grads = np.array([(passed * normal).sum(axes), passed.sum(axes)])
+    dx = passed
+    if training:
+        count = x.size // x.shape[1]
+        dx = dx - (_along(grads[1], x, 0) + normal * _along(grads[0], x, 0)) / count
+    dx = dx * _along(weight, x, 1) / np.sqrt(_along(moments[1], x, 0) + epsilon)
+    return dx.astype(x.dtype), passed.astype(x.dtype), grads.astype(x.dtype)
 
 
-def _along(v: Array, rank: int) -> Array:
-    shaped: Array = np.reshape(v.astype(float), (-1, *(1,) * (rank - 2)))
-    return shaped
+def _normal(x: Array, moments: Array, epsilon: float) -> Array:
+    mean, var = (_along(v, x, 0) for v in moments)
+    normal: Array = (x - mean) / np.sqrt(var + epsilon)
+    return normal
+
+
+def _along(v: Array | None, x: Array, otherwise: float) -> Array:
+    """One number a channel, against x."""
+    v = np.full(x.shape[1], otherwise) if v is None else v
+    return v.astype(float).reshape(-1, *(1,) * (x.ndim - 2))

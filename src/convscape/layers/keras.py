@@ -196,9 +196,9 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
         """Normalize; with a mask or `renorm` Keras's own layer computes."""
         if mask is not None or self.renorm:
             return super().call(inputs, training=training, mask=mask)
-        x = keras.ops.convert_to_tensor(inputs)
+        given = inputs if isinstance(inputs, torch.Tensor) else keras.ops.convert_to_tensor(inputs)
         # Like Keras: half precision is normalized in float32.
-        x = x.to(torch.promote_types(x.dtype, torch.float32)).movedim(self.axis, 1)
+        x = given.to(torch.promote_types(given.dtype, torch.float32)).movedim(self.axis, 1)
         gamma = self.gamma.value.to(x.dtype) if self.scale else None
         beta = self.beta.value.to(x.dtype) if self.center else None
         mean, var = self.moving_mean.value, self.moving_variance.value
@@ -212,7 +212,9 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
             y = ops.batch_norm(
                 x, mean.to(x.dtype), var.to(x.dtype), gamma, beta, False, eps=self.epsilon
             )
-        return keras.ops.cast(y.movedim(1, self.axis), self.compute_dtype)
+        y = y.movedim(1, self.axis)
+        same = str(y.dtype) == f"torch.{self.compute_dtype}"
+        return y if same else keras.ops.cast(y, self.compute_dtype)
 
 
 def _channels_first(inputs: Any, data_format: str) -> torch.Tensor:

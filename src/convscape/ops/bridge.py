@@ -1,6 +1,7 @@
 """Between torch and NumPy: memory shared both ways, and one team of threads."""
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -56,6 +57,13 @@ def _start_team() -> None:
 def _left_alone() -> None:
     global _forked
     _forked = True
+
+
+def empty_like(x: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """An empty tensor of this shape in x's memory order."""
+    last = x.dim() == 4 and x.permute(0, 2, 3, 1).is_contiguous()
+    order = torch.channels_last if last else torch.contiguous_format
+    return torch.empty(tuple(shape), dtype=x.dtype, device=x.device, memory_format=order)
 
 
 def problem(

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from convscape.arithmetic.padding import Padding
-from convscape.kernels import choose, load
+from convscape.kernels import choose
 from convscape.ops import pool
-from convscape.ops.batch_norm import _BatchNormGrad, _formula
-from convscape.ops.batch_norm import batch_norm as eager_batch_norm
-from convscape.ops.batch_norm import batch_norm_moments as eager_moments
-from convscape.ops.bridge import array, problem, tensor, threads
+from convscape.ops.bridge import empty_like, problem
+from convscape.ops.compiled_norm import batch_norm_inference, batch_norm_moments
+
+__all__ = ["avg_pool2d", "batch_norm_inference", "batch_norm_moments", "max_pool2d"]
 
 Tensor = torch.Tensor
 
@@ -50,13 +50,6 @@ def _padding(name: str, numbers: Sequence[int]) -> Any:
     return name or tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def _like(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """An empty tensor of this shape in x's memory order."""
-    last = x.dim() == 4 and x.permute(0, 2, 3, 1).is_contiguous()
-    order = torch.channels_last if last else torch.contiguous_format
-    return torch.empty(tuple(shape), dtype=x.dtype, device=x.device, memory_format=order)
-
-
 # --- pooling -----------------------------------------------------------------------------------
 
 
@@ -80,7 +73,7 @@ def _(
 ) -> Any:  # fmt: skip
     given = kernel, stride, _padding(name, padding), dilation, ceil_mode
     shape = (*x.shape[:2], *pool._windows(x.shape, *given)[1].outputs(x.shape[2:]))
-    return _like(x, shape), _like(x, shape).long()
+    return empty_like(x, shape), empty_like(x, shape).long()
 
 
 @torch.library.custom_op("convscape::max_pool2d_backward", mutates_args=())
@@ -125,7 +118,7 @@ def _(
     divisor: Any, algorithm: Any,
 ) -> Any:  # fmt: skip
     geometry = pool._windows(x.shape, kernel, stride, _padding(name, padding), 1, ceil_mode)[1]
-    return _like(x, (*x.shape[:2], *geometry.outputs(x.shape[2:])))
+    return empty_like(x, (*x.shape[:2], *geometry.outputs(x.shape[2:])))
 
 
 @torch.library.custom_op("convscape::avg_pool2d_backward", mutates_args=())
@@ -134,7 +127,7 @@ def avg_pool2d_backward(
     padding: list[int], ceil_mode: bool, include: bool, divisor: int | None, algorithm: str,
 ) -> Tensor:  # fmt: skip
     """The gradient of `avg_pool2d`; averaging is linear, so any input will do."""
-    x = _like(dy, (*dy.shape[:2], *spatial)).zero_()
+    x = empty_like(dy, (*dy.shape[:2], *spatial)).zero_()
     given = kernel, stride, _padding(name, padding), ceil_mode, include, divisor
     geometry = pool._windows(x.shape, *given[:3], 1, ceil_mode)[1]
     if choose(problem("pooling", x, geometry), algorithm).module is None:
@@ -151,7 +144,7 @@ def avg_pool2d_backward(
 
 @avg_pool2d_backward.register_fake
 def _(dy: Any, spatial: Any, *given: Any) -> Any:
-    return _like(dy, (*dy.shape[:2], *spatial))
+    return empty_like(dy, (*dy.shape[:2], *spatial))
 
 
 def _save_average(ctx: Any, inputs: Any, output: Any) -> None:
@@ -163,93 +156,3 @@ def _average_gradient(ctx: Any, dy: Any) -> Any:
 
 
 avg_pool2d.register_autograd(_average_gradient, setup_context=_save_average)
-
-
-# --- batch normalization -----------------------------------------------------------------------
-
-
-@torch.library.custom_op("convscape::batch_norm_moments", mutates_args=())
-def batch_norm_moments(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, algorithm: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`convscape.ops.batch_norm_moments`."""
-    return eager_moments(x, weight, bias, eps, algorithm=algorithm)
-
-
-@batch_norm_moments.register_fake
-def _(x: Any, weight: Any, bias: Any, eps: Any, algorithm: Any) -> Any:
-    return _like(x, x.shape), x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
-
-
-@torch.library.custom_op("convscape::batch_norm_inference", mutates_args=())
-def batch_norm_inference(
-    x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float,
-    algorithm: str,
-) -> Tensor:  # fmt: skip
-    """`convscape.ops.batch_norm` with running statistics."""
-    given = weight, bias, False, 0.0, eps
-    return eager_batch_norm(x, mean, var, *given, algorithm=algorithm)
-
-
-@batch_norm_inference.register_fake
-def _(x: Any, *given: Any) -> Any:
-    return _like(x, x.shape)
-
-
-@torch.library.custom_op("convscape::batch_norm_backward", mutates_args=())
-def batch_norm_backward(
-    dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor | None, var: Tensor | None,
-    eps: float, algorithm: str,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """dx, dweight and dbias; without statistics those of the batch are taken (training)."""
-    training = mean is None or var is None
-    row = choose(problem("batch_norm", x), algorithm)
-    if row.module is None:
-        axes = (0, *range(2, x.dim()))
-        if mean is None or var is None:
-            var, mean = torch.var_mean(x.float(), axes, correction=0)
-        gamma = torch.ones_like(mean) if weight is None else weight
-        results = _formula(x.float(), gamma.float(), mean, var, eps, dy.float(), training)
-        return results[0].to(x.dtype), results[1].to(x.dtype), results[2].to(x.dtype)
-    kernels = load(row)
-    if mean is None or var is None:
-        mean, var = (tensor(v) for v in kernels.moments(array(x), threads()))
-    dx, dweight, dbias = _BatchNormGrad.apply(
-        dy, x, weight, mean.double(), var.double(), eps, training, kernels
-    )
-    return dx, dweight, dbias
-
-
-@batch_norm_backward.register_fake
-def _(dy: Any, x: Any, *given: Any) -> Any:
-    return _like(x, x.shape), x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
-
-
-def _save_training(ctx: Any, inputs: Any, output: Any) -> None:
-    x, weight, _, ctx.eps, ctx.algorithm = inputs
-    ctx.save_for_backward(x, weight)
-
-
-def _training_gradient(ctx: Any, dy: Any, *_: Any) -> Any:
-    x, weight = ctx.saved_tensors
-    grads = batch_norm_backward(dy, x, weight, None, None, ctx.eps, ctx.algorithm)
-    return *_wanted(ctx, grads, (0, 1, 2)), None, None
-
-
-def _save_inference(ctx: Any, inputs: Any, output: Any) -> None:
-    x, mean, var, weight, _, ctx.eps, ctx.algorithm = inputs
-    ctx.save_for_backward(x, weight, mean, var)
-
-
-def _inference_gradient(ctx: Any, dy: Any) -> Any:
-    grads = batch_norm_backward(dy, *ctx.saved_tensors, ctx.eps, ctx.algorithm)
-    dx, dweight, dbias = _wanted(ctx, grads, (0, 3, 4))
-    return dx, None, None, dweight, dbias, None, None
-
-
-def _wanted(ctx: Any, grads: Any, places: tuple[int, ...]) -> list[Any]:
-    return [g if ctx.needs_input_grad[i] else None for g, i in zip(grads, places, strict=True)]
-
-
-batch_norm_moments.register_autograd(_training_gradient, setup_context=_save_training)
-batch_norm_inference.register_autograd(_inference_gradient, setup_context=_save_inference)

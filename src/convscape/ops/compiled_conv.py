@@ -8,8 +8,8 @@ import torch
 
 from convscape.kernels import choose, load
 from convscape.ops import conv, conv_transpose
-from convscape.ops.bridge import array, problem, tensor, threads
-from convscape.ops.compiled import Tensor, _like, _padding
+from convscape.ops.bridge import array, empty_like, problem, tensor, threads
+from convscape.ops.compiled import Tensor, _padding
 
 
 def _pulled_back(
@@ -40,7 +40,7 @@ def _(
     groups: Any, algorithm: Any,
 ) -> Any:  # fmt: skip
     geometry = conv._geometry(x, weight, bias, stride, _padding(name, padding), dilation, groups)
-    return _like(x, (x.shape[0], *geometry.output_shape(x.shape[2:])))
+    return empty_like(x, (x.shape[0], *geometry.output_shape(x.shape[2:])))
 
 
 @torch.library.custom_op("convscape::conv2d_backward", mutates_args=())
@@ -63,7 +63,7 @@ def conv2d_backward(
 
 @conv2d_backward.register_fake
 def _(dy: Any, x: Any, weight: Any, *given: Any) -> Any:
-    return _like(dy, x.shape), torch.empty(weight.shape, dtype=x.dtype, device=x.device)
+    return empty_like(dy, x.shape), torch.empty(weight.shape, dtype=x.dtype, device=x.device)
 
 
 def _save_convolution(ctx: Any, inputs: Any, output: Any) -> None:
@@ -100,7 +100,7 @@ def _(
 ) -> Any:  # fmt: skip
     given = stride, _padding(name, padding), extra, groups, dilation
     geometry, spatial = conv_transpose._geometry(x, weight, bias, *given)
-    return _like(x, (x.shape[0], geometry.in_channels, *spatial))
+    return empty_like(x, (x.shape[0], geometry.in_channels, *spatial))
 
 
 @torch.library.custom_op("convscape::conv_transpose2d_backward", mutates_args=())
@@ -127,7 +127,7 @@ def conv_transpose2d_backward(
 
 @conv_transpose2d_backward.register_fake
 def _(dy: Any, x: Any, weight: Any, *given: Any) -> Any:
-    return _like(dy, x.shape), torch.empty(weight.shape, dtype=x.dtype, device=x.device)
+    return empty_like(dy, x.shape), torch.empty(weight.shape, dtype=x.dtype, device=x.device)
 
 
 def _transposed_gradient(ctx: Any, dy: Any) -> Any:
