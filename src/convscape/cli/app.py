@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from convscape._version import __version__
+from convscape.cli.bench import bench
 from convscape.cli.check import check
 from convscape.cli.draw import draw
 from convscape.cli.quick import QUICK, run
@@ -52,3 +53,4 @@ app.command()(study)
 app.command()(trace)
 app.command()(check)
 app.command()(draw)
+app.command()(bench)
