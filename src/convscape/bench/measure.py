@@ -139,7 +139,7 @@ def geometric_mean(values: Sequence[float]) -> float:
     """The n-th root of the product of n positive numbers.
 
     Example:
-        >>> geometric_mean([0.5, 8.0])
+        >>> round(geometric_mean([0.5, 8.0]), 6)
         2.0
     """
     return math.exp(sum(map(math.log, values)) / len(values))

@@ -11,6 +11,7 @@ from convscape.cli.draw import draw
 from convscape.cli.quick import QUICK, run
 from convscape.cli.study import study
 from convscape.cli.trace import trace
+from convscape.cli.warmup import warmup
 
 app = typer.Typer(
     help="Convolution arithmetic and batch normalization: size it, run it, study it.",
@@ -54,3 +55,4 @@ app.command()(trace)
 app.command()(check)
 app.command()(draw)
 app.command()(bench)
+app.command()(warmup)

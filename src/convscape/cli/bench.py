@@ -13,14 +13,12 @@ def bench(
             help="conv3x3, conv1x1, strided, depthwise, pool, norm, layers, networks; all without."
         ),
     ] = None,
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="Images; default: each suite's own.")
-    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Images; default: each suite's own.")] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of every contestant; default: torch's.")
+        int | None, typer.Option(help="Threads of every contestant; default: torch's.")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Samples of each contestant; default: 9, quick: 5.")
+        int | None, typer.Option(help="Samples of each contestant; default: 9, quick: 5.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few cases of each suite.")] = False,
     only: Annotated[
