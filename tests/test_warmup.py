@@ -1,7 +1,10 @@
 """`convscape warmup` compiles all there is: afterwards no process compiles anything."""
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,28 +37,61 @@ for team in (1, 2):
             ops.max_pool2d(x, 2)
     images = torch.randn(2, 8, 8, 3)
     for layer in (layers.Conv2D(5, 3, padding="same"), layers.MaxPooling2D(),
-                  layers.AveragePooling2D(), layers.BatchNormalization()):
+                  layers.AveragePooling2D(2), layers.BatchNormalization()):
         layer(images, training=True) if layer.name.startswith("batch") else layer(images)
 compiled = {n: sum(d.stats.cache_misses.values()) for n, d in warmup.dispatchers().items()}
 print([name for name, count in compiled.items() if count])
 """
 
 
-def test_after_it_a_new_process_compiles_nothing() -> None:
-    # Into the cache that all tests share: what is compiled here another test need not.
-    warmup.warm(workers=2)
-    again = warmup.warm(workers=1)
-    assert again.compiled == 0
-    assert again.bytes > 0
-    run = subprocess.run([sys.executable, "-c", CALLS], capture_output=True, text=True, check=False)
+def python(code: str, cache: Path) -> str:
+    """What a new process prints, with its compiled code kept in this folder."""
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        env={**environment, "XDG_CACHE_HOME": str(cache)},
+    )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines()[-1] == "[]"
-    kept = {file.name.rpartition("-")[0] for file in again.folder.rglob("*.nbi")}
-    missing = [
-        name for name in warmup.dispatchers()
-        if ".".join(name.split(".")[-2:]) not in kept
-    ]  # fmt: skip
+    return run.stdout
+
+
+WARMUP = "from convscape.cli.app import app; app(['warmup', '--workers', '2'])"
+
+
+def test_after_it_a_new_process_compiles_nothing(tmp_path: Path) -> None:
+    # First into the cache that all tests share, so that no other test has to compile this; then
+    # in a copy of it, where no other test is at work.
+    folder = warmup.warm(workers=2).folder
+    copy = tmp_path / "convscape" / folder.name
+    shutil.copytree(folder, copy)
+    python(WARMUP, tmp_path)
+    second = python(WARMUP, tmp_path)
+    assert second.startswith("everything is there")
+    assert str(copy) in second
+    assert python(CALLS, tmp_path).splitlines()[-1] == "[]"
+    kept = {file.name.rpartition("-")[0] for file in copy.rglob("*.nbi")}
+    missing = [name for name in warmup.dispatchers() if ".".join(name.split(".")[-2:]) not in kept]
     assert missing == [], "every kernel is reached"
+
+
+SIGNATURES = """
+from convscape import warmup
+
+def known():
+    return {(n, str(s)) for n, d in warmup.dispatchers().items() for s in d.nopython_signatures}
+
+for job in warmup.jobs():
+    warmup.run(job)
+before = known()
+"""
+
+
+def test_no_other_call_needs_what_it_has_not_loaded() -> None:
+    # Whatever the cache already holds: the warm-up itself must have asked for it.
+    code = SIGNATURES + CALLS + "print(sorted(known() - before), len(before) > 20)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "[] True"
 
 
 def test_every_compiled_algorithm_has_its_jobs() -> None:
