@@ -4,6 +4,7 @@ import doctest
 import importlib
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from convscape import cli, ops
-from convscape.bench import choose, measure, networks, session
+from convscape.bench import busy, choose, measure, networks, session
 from convscape.bench.limits import Limits
 from convscape.bench.measure import Contestant, Times, error_over_rms, interleaved
 from convscape.bench.peers import Settings, Unable, table, torch_peers
@@ -281,6 +282,26 @@ def test_bad_input_is_one_line_before_anything_is_measured(
     error = capsys.readouterr().err
     assert error.startswith(f"convscape: error: {rule}")
     assert error.count("\n") == 1
+
+
+def test_the_time_of_others_is_what_neither_we_nor_idleness_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    second = os.sysconf("SC_CLK_TCK")
+    readings = iter([(10.0, 100, 50), (14.0, 100 + 7 * second, 50 + 5 * second), None])
+    monkeypatch.setattr(busy, "_now", lambda: next(readings))
+    watch = busy.Watch(busy._now())
+    assert watch.others() == 0.5  # two seconds of a core in four
+    assert watch.others() is None
+
+
+def test_rows_beside_busy_neighbours_are_marked(
+    monkeypatch: pytest.MonkeyPatch, tiny: None
+) -> None:
+    monkeypatch.setattr(busy.Watch, "others", lambda self: 0.7)
+    arguments = ["bench", "--quick", "conv3x3", "--only", "forward", "--rounds", "1"]
+    shown = CliRunner().invoke(app, arguments).stdout
+    assert "1 rows are marked busy: other processes kept up to 0.7" in shown
 
 
 @pytest.mark.usefixtures("tiny")

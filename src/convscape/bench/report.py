@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from convscape.bench.busy import NOISY
 from convscape.bench.summary import lost
 
 Row = dict[str, Any]
@@ -32,6 +33,15 @@ def show(results: Results, console: Console | None = None) -> None:
                 console.print(Text(f"{row['status'].upper()} {what}: {row['problem']}", "bold red"))
     console.print()
     console.print(_means(results["summary"]))
+    noisy = [row["others"] for row in results["rows"] if (row["others"] or 0) > NOISY]
+    if noisy:
+        console.print(
+            Text(
+                f"{len(noisy)} rows are marked busy: other processes kept up to {max(noisy):.1f} "
+                f"of {results['machine']['cores']} cores meanwhile; measure them again",
+                "yellow",
+            )
+        )
     if results["interrupted"]:
         console.print(Text("interrupted: what is above is what was measured until then", "yellow"))
 
@@ -85,6 +95,8 @@ def _figures(row: Row) -> list[Text]:
     if peer is None:
         return [_time(row, "convscape"), *[Text("-")] * 3, limit, shown]
     ratio = Text(f"{row['ratio']:.2f}")
+    if (row["others"] or 0) > NOISY:
+        shown.append(" busy", "yellow")
     if lost(row):
         ratio = Text(f"loss {row['ratio']:.2f}", "bold red")
     return [_time(row, "convscape"), Text(peer), _time(row, peer), ratio, limit, shown]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from convscape.bench.busy import Watch
 from convscape.bench.limits import Limits
 from convscape.bench.measure import Contestant, error_over_rms, fastest, interleaved
 from convscape.bench.peers import OURS, Settings, Unable
@@ -76,6 +77,7 @@ def row_of(task: Task, settings: Settings, rounds: int, limits: Limits) -> Row:
         "fastest_peer": None,
         "ratio": None,
         "of_limit": None,
+        "others": None,
     }
     contestants: list[Contestant] = []
     try:
@@ -93,7 +95,10 @@ def row_of(task: Task, settings: Settings, rounds: int, limits: Limits) -> Row:
         _judge(row)
         if row["status"] == "measured":
             right = [c for c in contestants if c.name not in row["refused"]]
-            _compare(row, interleaved(right, rounds))
+            watch = Watch()
+            times = interleaved(right, rounds)
+            row["others"] = watch.others()
+            _compare(row, times)
     finally:
         for contestant in contestants:
             if contestant.close is not None:
