@@ -22,6 +22,7 @@ from convscape.bench import busy, choose, measure, networks, session
 from convscape.bench.limits import Limits
 from convscape.bench.measure import Contestant, Times, error_over_rms, interleaved
 from convscape.bench.peers import Settings, Unable, table, torch_peers
+from convscape.bench.peers.network_peers import exact_losses
 from convscape.bench.run import row_of
 from convscape.bench.shapes import SUITES, Conv, Norm, Pool, Whole
 from convscape.bench.summary import summary
@@ -178,10 +179,12 @@ def test_all_training_steps_have_the_losses_of_float64(
     # The first stages of VGG-A: enough to have every kind of layer.
     for module in ("convscape.bench.networks", "convscape.bench.peers.keras_jobs"):
         monkeypatch.setattr(importlib.import_module(module), "VGG_A", (8, 0, 12, 0, 0, 0, 0))
+    exact_losses.cache_clear()
     (only,) = tasks_of("networks", [Whole("VGG-A", job, 3)])
     if job.endswith("Keras"):  # its process does not see the change above
         monkeypatch.setattr("convscape.bench.peers.keras_peers._elsewhere", _left_out)
     row = row_of(only, SETTINGS, 1, LIMITS)
+    exact_losses.cache_clear()
     assert row["status"] == "measured", row["problem"]
     peers = {"Keras on torch"} if job.endswith("Keras") else {"torch, NCHW", "torch, channels-last"}
     assert row["times"].keys() == {"convscape"} | peers, row["refused"]

@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,7 @@ def training(
     return step
 
 
+@cache
 def exact_losses(batch: int) -> tuple[Tensor, ...]:
     """The losses of the first steps, in float64."""
     model = networks.network("VGG-A", training=True).double()
