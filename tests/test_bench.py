@@ -301,10 +301,10 @@ def test_the_time_of_others_is_what_neither_we_nor_idleness_took(
 def test_rows_beside_busy_neighbours_are_marked(
     monkeypatch: pytest.MonkeyPatch, tiny: None
 ) -> None:
-    monkeypatch.setattr(busy.Watch, "others", lambda self: 0.7)
+    monkeypatch.setattr(busy.Watch, "others", lambda self: 99.7)
     arguments = ["bench", "--quick", "conv3x3", "--only", "forward", "--rounds", "1"]
     shown = CliRunner().invoke(app, arguments).stdout
-    assert "1 rows are marked busy: other processes kept up to 0.7" in shown
+    assert "1 rows are marked busy: other processes kept up to 99.7" in shown
 
 
 @pytest.mark.usefixtures("tiny")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NOISY = 0.15
-"""Cores kept busy by others from which a row is marked."""
+"""Cores that others may keep busy beyond the idle ones, before a row is marked."""
 
 
 def _now() -> tuple[float, int, int] | None:

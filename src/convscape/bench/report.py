@@ -24,7 +24,7 @@ def show(results: Results, console: Console | None = None) -> None:
     for suite in dict.fromkeys(row["suite"] for row in results["rows"]):
         rows = [row for row in results["rows"] if row["suite"] == suite]
         console.print()
-        console.print(_table(suite, rows))
+        console.print(_table(suite, rows, _spare(results)))
         for line in _refusals(rows):
             console.print(Text(line, "dim"))
         for row in rows:
@@ -33,7 +33,8 @@ def show(results: Results, console: Console | None = None) -> None:
                 console.print(Text(f"{row['status'].upper()} {what}: {row['problem']}", "bold red"))
     console.print()
     console.print(_means(results["summary"]))
-    noisy = [row["others"] for row in results["rows"] if (row["others"] or 0) > NOISY]
+    spare = _spare(results)
+    noisy = [row["others"] for row in results["rows"] if (row["others"] or 0) > spare]
     if noisy:
         console.print(
             Text(
@@ -44,6 +45,11 @@ def show(results: Results, console: Console | None = None) -> None:
         )
     if results["interrupted"]:
         console.print(Text("interrupted: what is above is what was measured until then", "yellow"))
+
+
+def _spare(results: Results) -> float:
+    """Cores that others may keep busy before they take ours."""
+    return max(0, int(results["machine"]["cores"]) - int(results["threads"])) + NOISY
 
 
 def _show_machine(results: Results, console: Console) -> None:
@@ -66,7 +72,7 @@ def _show_machine(results: Results, console: Console) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-def _table(suite: str, rows: Sequence[Row]) -> Table:
+def _table(suite: str, rows: Sequence[Row], spare: float) -> Table:
     table = Table(title=suite, title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column("", no_wrap=True)
     for head in ("ours, ms", "fastest peer", "ms", "ratio", "of limit", "error"):
@@ -75,17 +81,17 @@ def _table(suite: str, rows: Sequence[Row]) -> Table:
     for row in rows:
         case = f"{row['source']}: {row['case']}, batch {row['batch']}"
         if row["direction"] == row["case"]:
-            table.add_row(case, *_figures(row))
+            table.add_row(case, *_figures(row, spare))
             continue
         if case != before:
             table.add_row(case)
         layout = "" if row["layout"] == "any" else f", {row['layout']}"
-        table.add_row(f"  {row['direction']}{layout}", *_figures(row))
+        table.add_row(f"  {row['direction']}{layout}", *_figures(row, spare))
         before = case
     return table
 
 
-def _figures(row: Row) -> list[Text]:
+def _figures(row: Row, spare: float) -> list[Text]:
     error = row["errors"].get("convscape")
     shown = Text("-" if error is None else f"{error:.0e}")
     if row["status"] != "measured":
@@ -95,7 +101,7 @@ def _figures(row: Row) -> list[Text]:
     if peer is None:
         return [_time(row, "convscape"), *[Text("-")] * 3, limit, shown]
     ratio = Text(f"{row['ratio']:.2f}")
-    if (row["others"] or 0) > NOISY:
+    if (row["others"] or 0) > spare:
         shown.append(" busy", "yellow")
     if lost(row):
         ratio = Text(f"loss {row['ratio']:.2f}", "bold red")
