@@ -26,9 +26,12 @@ MAY_IMPORT = {
     "ops": {"arithmetic", "kernels"},
     "layers": {"arithmetic", "kernels", "ops"},
     "figures": {"_version", "arithmetic"},
+    "warmup": {"arithmetic", "kernels", "ops"},
+    "bench": {"_version", "arithmetic", "kernels", "ops", "layers"},
     "study": {"_version", "arithmetic", "kernels", "ops", "layers", "figures"},
     "cli": {
         "_version", "arithmetic", "readers", "kernels", "ops", "layers", "figures", "study",
+        "warmup", "bench",
     },
 }  # fmt: skip
 HEAVY = ("numpy", "torch", "keras", "numba", "jax", "onnx", "sklearn", "matplotlib")

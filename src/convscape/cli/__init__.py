@@ -11,6 +11,11 @@ def main() -> None:
     from convscape.cli.quick import QUICK, run
 
     try:
+        if sys.argv[1:3] == ["bench", "explain"]:
+            # A layer's options, as `size` has them; everything else after `bench` is a suite.
+            run("bench_explain", sys.argv[3:])
+            sys.stdout.flush()
+            return
         if sys.argv[1:] and sys.argv[1] in QUICK:
             run(sys.argv[1], sys.argv[2:])
             sys.stdout.flush()

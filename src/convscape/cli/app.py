@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 
 from convscape._version import __version__
+from convscape.cli.bench import bench
 from convscape.cli.check import check
 from convscape.cli.draw import draw
 from convscape.cli.quick import QUICK, run
 from convscape.cli.study import study
 from convscape.cli.trace import trace
+from convscape.cli.warmup import warmup
 
 app = typer.Typer(
     help="Convolution arithmetic and batch normalization: size it, run it, study it.",
@@ -52,3 +54,5 @@ app.command()(study)
 app.command()(trace)
 app.command()(check)
 app.command()(draw)
+app.command()(bench)
+app.command()(warmup)

@@ -1,0 +1,230 @@
+"""Compile every kernel ahead of time, so that no first call has to wait.
+
+What to compile is not listed anywhere: the ops are called on small arrays with every algorithm of
+the table, in every type, memory layout and team, forwards and backwards to the second order, and
+Numba keeps what that compiles. Numba compiles under one lock, so processes share the work.
+"""
+
+import os
+import pkgutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscape import ops
+from convscape.arithmetic.errors import InputError
+from convscape.kernels import TABLE, cpu
+
+TYPES = ("float32", "float64")
+TEAMS = (1, 2)  # a part called directly, and by its parallel twin
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The share of one process: an algorithm in one type."""
+
+    op: str
+    algorithm: str
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """Such as "convolution: gemm, float32"."""
+        return f"{self.op}: {self.algorithm}, {self.dtype}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a warm-up did.
+
+    Args:
+        jobs: Jobs done.
+        compiled: Functions that had to be compiled.
+        seconds: How long it took.
+        folder: Where the compiled code is.
+        bytes: Size of that folder.
+    """
+
+    jobs: int
+    compiled: int
+    seconds: float
+    folder: Path
+    bytes: int
+
+
+def jobs() -> list[Job]:
+    """A job for each compiled algorithm of the table and each type."""
+    ours = [row for row in TABLE if row.module and row.module.startswith(f"{cpu.__name__}.")]
+    return [Job(row.op, row.name, dtype) for row in ours for dtype in TYPES]
+
+
+def warm(workers: int, done: Callable[[Job], None] = lambda _: None) -> Outcome:
+    """Compile everything that is not yet compiled.
+
+    Args:
+        workers: Processes.
+        done: Called after each job.
+
+    Returns:
+        What was done.
+    """
+    began = time.perf_counter()
+    todo = jobs()
+    with _pool(min(workers, len(todo))) as pool:
+        running = {pool.submit(run, job): job for job in todo}
+        compiled = 0
+        for finished in as_completed(running):
+            compiled += finished.result()
+            done(running[finished])
+    if compiled and workers > 1:
+        # Of two processes that kept a shared function at once, the later one won: what the other
+        # compiled is made up for here.
+        with _pool(1) as pool:
+            compiled += sum(pool.map(run, todo))
+    folder = cache_folder()
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return Outcome(len(todo), compiled, time.perf_counter() - began, folder, size)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Fresh processes (a fork would lack threads), whose teams sleep while they wait for work."""
+    before = os.environ.get("OMP_WAIT_POLICY")
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    try:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            yield pool
+    finally:
+        if before is None:
+            del os.environ["OMP_WAIT_POLICY"]
+        else:
+            os.environ["OMP_WAIT_POLICY"] = before
+
+
+def run(job: Job) -> int:
+    """Do one job in this process; the number of functions that had to be compiled."""
+    before = missed()
+    threads = torch.get_num_threads()
+    try:
+        for team in TEAMS:
+            torch.set_num_threads(team)
+            for call in _calls(job):
+                _backwards(*call)
+    finally:
+        torch.set_num_threads(threads)
+    return missed() - before
+
+
+def dispatchers() -> dict[str, Any]:
+    """Every compiled function of the kernels, by its dotted name."""
+    found = {}
+    for info in pkgutil.walk_packages(cpu.__path__, f"{cpu.__name__}."):
+        for name, value in vars(import_module(info.name)).items():
+            if hasattr(value, "nopython_signatures") and value.__module__ == info.name:
+                found[f"{info.name}.{name}"] = value
+    return found
+
+
+def missed() -> int:
+    """Functions that this process compiled because the cache did not have them."""
+    return sum(sum(d.stats.cache_misses.values()) for d in dispatchers().values())
+
+
+def cache_folder() -> Path:
+    """Where Numba keeps what it compiles."""
+    return Path(next(iter(dispatchers().values())).stats.cache_path).parent
+
+
+def _calls(job: Job) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
+    """Results and what they are to be differentiated by; settings that are refused are skipped."""
+    dtype = getattr(torch, job.dtype)
+    makers = {"convolution": _convolutions, "pooling": _poolings, "batch_norm": _norms}
+    for make in makers[job.op](job.algorithm):
+        for form in (torch.contiguous_format, torch.channels_last):
+            x = torch.randn(2, 32, 12, 12, dtype=dtype).contiguous(memory_format=form)
+            for grad in (False, True):
+                try:
+                    yield make(x.requires_grad_(grad))
+                except InputError:
+                    break
+
+
+Maker = Callable[[Tensor], tuple[Tensor, tuple[Tensor, ...]]]
+
+
+def _convolutions(algorithm: str) -> Iterator[Maker]:
+    def maker(k: int, kernel: int, stride: int, groups: int, bias: bool, keras: bool) -> Maker:
+        def make(x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+            w = torch.randn(k, 32 // groups, kernel, kernel, dtype=x.dtype)
+            if keras:  # (rows, columns, in, out) in memory
+                w = w.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
+            w.requires_grad_(x.requires_grad)
+            b = torch.randn(k, dtype=x.dtype) if bias else None
+            y = ops.conv2d(x, w, b, stride, kernel // 2, groups=groups, algorithm=algorithm)
+            return y, (x, w)
+
+        return make
+
+    for keras in (False, True):
+        for bias in (False, True):
+            yield maker(48, 3, 1, 1, bias, keras)
+            yield maker(20, 1, 1, 1, bias, keras)
+            yield maker(16, 3, 2, 2, bias, keras)
+            yield maker(48, 1, 2, 1, bias, keras)
+            yield maker(32, 3, 1, 32, bias, keras)
+            yield maker(32, 3, 2, 32, bias, keras)
+            yield maker(32, 5, 1, 32, bias, keras)
+
+
+def _poolings(algorithm: str) -> Iterator[Maker]:
+    def maker(op: Callable[..., Tensor], kernel: int, stride: int, padding: int) -> Maker:
+        return lambda x: (op(x, kernel, stride, padding, algorithm=algorithm), (x,))
+
+    for op in (ops.max_pool2d, ops.avg_pool2d):
+        for window in ((2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 3, 2)):
+            yield maker(op, *window)
+
+
+def _norms(algorithm: str) -> Iterator[Maker]:
+    def maker(training: bool, flat: bool) -> Maker:
+        def make(x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+            gamma, beta, mean = (torch.randn(32, dtype=x.dtype) for _ in range(3))
+            for parameter in (gamma, beta):
+                parameter.requires_grad_(x.requires_grad)
+            data = x[:, :, 0, 0] if flat else x
+            y = ops.batch_norm(
+                data, mean, mean.square() + 1, gamma, beta, training, algorithm=algorithm
+            )
+            return y, (x, gamma, beta)
+
+        return make
+
+    for training in (False, True):
+        yield maker(training, flat=False)
+        yield maker(training, flat=True)
+
+
+def _backwards(y: Tensor, inputs: Sequence[Tensor]) -> None:
+    """Both gradients and theirs, with an output gradient of y's layout and of the other."""
+    if not y.requires_grad:
+        return
+    forms = [torch.contiguous_format, torch.channels_last] if y.dim() == 4 else [None]
+    for form in forms:
+        dy = torch.randn_like(y)
+        if form is not None:
+            dy = dy.contiguous(memory_format=form)
+        dy.requires_grad_()
+        grads = torch.autograd.grad(y, inputs, dy, create_graph=True, retain_graph=True)
+        moving = [g for g in grads if g.requires_grad]
+        if moving:
+            torch.autograd.grad(moving, [dy, *inputs], [torch.ones_like(g) for g in moving],
+                                allow_unused=True, retain_graph=True)  # fmt: skip
