@@ -13,7 +13,17 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
 from convscape import InputError, ops
-from tests.cases import CASES, DTYPES, LAYOUTS, POOLS, TOLERANCE, Case, channels_last, error
+from tests.cases import (
+    CASES,
+    DTYPES,
+    LAYOUTS,
+    POOLS,
+    TOLERANCE,
+    Case,
+    channels_last,
+    contiguous,
+    error,
+)
 
 nan, inf = float("nan"), float("inf")
 
@@ -210,6 +220,33 @@ def test_what_the_kernels_do_not_cover_torch_computes(kind: Any) -> None:
         assert got.dtype == want.dtype
         if kind != "meta":
             torch.testing.assert_close(got, want, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+@pytest.mark.parametrize("layout", [contiguous, channels_last], ids=["plain", "last"])
+def test_a_fused_relu_is_a_relu_after_the_convolution(case: Case, layout: Any) -> None:
+    x, w, b, dy = (t.requires_grad_() for t in case.arrays(torch.float32))
+    given = case.stride, case.padding, case.dilation, case.groups
+    fused = ops.conv2d(layout(x), w, b, *given, relu=True)
+    apart = torch.relu(ops.conv2d(layout(x), w, b, *given))
+    assert error(fused.detach(), apart.detach()) < 1e-6
+    assert (fused.detach() >= 0).all()
+    for got, want in zip(
+        torch.autograd.grad(fused, (x, w, b), dy.detach()),
+        torch.autograd.grad(apart, (x, w, b), dy.detach()),
+        strict=True,
+    ):
+        assert error(got, want) < 1e-5
+
+
+def test_a_fused_relu_passes_nan_and_derives_twice() -> None:
+    x = torch.randn(1, 2, 5, 5, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(3, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    torch.autograd.gradgradcheck(lambda a, b: ops.conv2d(a, b, relu=True), (x, w))
+    broken = torch.full((1, 1, 9, 9), torch.nan)
+    for algorithm in ("winograd", "gemm", "depthwise"):
+        y = ops.conv2d(broken, torch.ones(1, 1, 3, 3), relu=True, algorithm=algorithm)
+        assert y.isnan().all()
 
 
 # --- bad input ---------------------------------------------------------------------------------

@@ -57,15 +57,16 @@ def _at(cell: Sequence[Any]) -> Any:
 
 
 def forward(
-    x: Array, weight: Array, bias: Array | None, geometry: Geometry, threads: int = 1
-) -> Array:
-    """The convolution: `correlate` for each group, plus the bias."""
+    x: Array, weight: Array, bias: Array | None, geometry: Geometry, threads: int = 1,
+    relu: bool = False,
+) -> Array:  # fmt: skip
+    """The convolution: `correlate` for each group, plus the bias; with `relu` at least 0."""
     groups = geometry.groups
     parts = zip(np.split(x, groups, 1), np.split(weight, groups, 0), strict=True)
     y = np.concatenate([correlate(a, w, geometry.windows) for a, w in parts], 1)
     if bias is not None:
         y += bias.reshape(-1, *(1,) * geometry.rank)
-    return y.astype(x.dtype)
+    return (np.maximum(y, 0) if relu else y).astype(x.dtype)
 
 
 def input_grad(

@@ -36,6 +36,7 @@ def conv2d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     *,
+    relu: bool = False,
     algorithm: str = "auto",
 ) -> torch.Tensor:
     """Two-dimensional cross-correlation, as `torch.nn.functional.conv2d`.
@@ -53,6 +54,8 @@ def conv2d(
             TensorFlow's rule.
         dilation: Distance between kernel cells, for all axes or one an axis.
         groups: Channel groups.
+        relu: Whether negative results become 0, at no cost of its own; y = max(y, 0), and NaN
+            stays.
         algorithm: "auto", or a name from `convscape.kernels.explain`.
 
     Returns:
@@ -76,25 +79,27 @@ def conv2d(
     check_input(x, "input", (3, 4), "(N, C, H, W) or (C, H, W)")
     if x.dim() == 3:
         return conv2d(
-            x[None], weight, bias, stride, padding, dilation, groups, algorithm=algorithm
-        )[0]
+            x[None], weight, bias, stride, padding, dilation, groups, relu=relu,
+            algorithm=algorithm,
+        )[0]  # fmt: skip
     if torch.compiler.is_compiling():
         from convscape.ops import compiled, compiled_conv
 
         given = compiled.two(stride), *compiled.spelled(padding), compiled.two(dilation), groups
         y: torch.Tensor = compiled_conv.conv2d(x, weight, bias, *given, algorithm)
-        return y
+        return torch.relu(y) if relu else y
     geometry = _geometry(x, weight, bias, stride, padding, dilation, groups)
     wanted = problem("convolution", x, geometry)
     row = choose(wanted, algorithm)
     if row.module is None:
-        return _framework(x, weight, bias, geometry)
+        y = _framework(x, weight, bias, geometry)
+        return torch.relu(y) if relu else y
     # The modules for forward and input gradient, and for the weight gradient.
     kernels = load(row), load(choose(replace(wanted, direction="weight_gradient"), algorithm))
     if needs_grad(x, weight, bias):
-        result: torch.Tensor = _Forward.apply(x, weight, bias, geometry, kernels)
+        result: torch.Tensor = _Forward.apply(x, weight, bias, geometry, kernels, relu)
         return result
-    return _forward(x, weight, bias, geometry, kernels)
+    return _forward(x, weight, bias, geometry, kernels, relu)
 
 
 def _geometry(
@@ -159,28 +164,34 @@ def _forward(
     bias: torch.Tensor | None,
     geometry: Geometry,
     kernels: Any,
+    relu: bool,
 ) -> torch.Tensor:
     b = None if bias is None else array(bias)
-    return tensor(kernels[0].forward(array(x), array(weight), b, geometry, threads()))
+    return tensor(kernels[0].forward(array(x), array(weight), b, geometry, threads(), relu))
 
 
 class _Forward(Function):
-    """y = weight * x + bias."""
+    """y = weight * x + bias, or max(y, 0)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any, bias: Any, geometry: Any, kernels: Any) -> Any:
-        ctx.save_for_backward(x, weight)
+    def forward(
+        ctx: Any, x: Any, weight: Any, bias: Any, geometry: Any, kernels: Any, relu: bool
+    ) -> Any:
+        y = _forward(x, weight, bias, geometry, kernels, relu)
+        ctx.save_for_backward(x, weight, *([y] if relu else []))
         ctx.geometry, ctx.kernels = geometry, kernels
-        return _forward(x, weight, bias, geometry, kernels)
+        return y
 
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
-        x, weight = ctx.saved_tensors
+        x, weight, *positive = ctx.saved_tensors
+        if positive:
+            dy = torch.where(positive[0] <= 0, 0, dy)  # as torch's relu: NaN passes
         given = ctx.geometry, ctx.kernels
         dx = _InputGrad.apply(dy, weight, x.shape[2:], *given) if ctx.needs_input_grad[0] else None
         dw = _WeightGrad.apply(x, dy, *given) if ctx.needs_input_grad[1] else None
         db = dy.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
-        return dx, dw, db, None, None
+        return dx, dw, db, None, None, None
 
 
 class _InputGrad(Function):
@@ -197,7 +208,7 @@ class _InputGrad(Function):
     def backward(ctx: Any, g: Any) -> Any:
         dy, weight = ctx.saved_tensors
         given = ctx.geometry, ctx.kernels
-        ddy = _Forward.apply(g, weight, None, *given) if ctx.needs_input_grad[0] else None
+        ddy = _Forward.apply(g, weight, None, *given, False) if ctx.needs_input_grad[0] else None
         dw = _WeightGrad.apply(g, dy, *given) if ctx.needs_input_grad[1] else None
         return ddy, dw, None, None, None
 
@@ -216,5 +227,5 @@ class _WeightGrad(Function):
         x, dy = ctx.saved_tensors
         given = ctx.geometry, ctx.kernels
         dx = _InputGrad.apply(dy, g, x.shape[2:], *given) if ctx.needs_input_grad[0] else None
-        ddy = _Forward.apply(x, g, None, *given) if ctx.needs_input_grad[1] else None
+        ddy = _Forward.apply(x, g, None, *given, False) if ctx.needs_input_grad[1] else None
         return dx, ddy, None, None

@@ -28,10 +28,18 @@ _NEAR = 256 << 10  # bytes of an image's rows in channels-last order: they stay 
 _TOGETHER = 8  # vectors of channels for which a tile's addresses are written once, at most
 
 
-def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, threads: int) -> Array:
+def forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    geometry: Geometry,
+    threads: int,
+    relu: bool = False,
+) -> Array:
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
     way = plan(geometry, x.shape[2:], False, lines.TILES)
-    return _weigh(x, weight, bias, way, threads)
+    y = _weigh(x, weight, bias, way, threads)
+    return np.maximum(y, 0, out=y) if relu else y
 
 
 def input_grad(

@@ -122,8 +122,8 @@ def _real_taps(axis, taps, o):
 
 @kernel
 def _correlate_part(
-    part, parts, x, start, steps, packed, shape, tap_steps, down, across, batch_last, bias, lanes,
-    y, y_strides, y_shape,
+    part, parts, x, start, steps, packed, shape, tap_steps, down, across, batch_last, bias, relu,
+    lanes, y, y_strides, y_shape,
 ):  # fmt: skip
     """Output pixels (n, h, w) of y, a share of them, for all groups and output channels.
 
@@ -237,32 +237,45 @@ def _correlate_part(
                     for p in range(size):
                         sums = tile[p * width : (p + 1) * width]
                         out = y[cells[p] + k : cells[p] + k + real]
-                        for j in range(real):
-                            out[j] = sums[j] + shift_by[j]
+                        if relu:
+                            for j in range(real):
+                                v = sums[j] + shift_by[j]
+                                out[j] = 0 if v < 0 else v
+                        else:
+                            for j in range(real):
+                                out[j] = sums[j] + shift_by[j]
                 else:
                     for j in range(real):
                         for p in range(size):
-                            y[cells[p] + (k + j) * yk] = tile[p * width + j] + shift_by[j]
+                            v = tile[p * width + j] + shift_by[j]
+                            y[cells[p] + (k + j) * yk] = 0 if relu and v < 0 else v
             at += r_size * s_size * c_size * width
             k0 += width
 
 
 @team
 def _correlate_team(
-    parts, x, start, steps, packed, shape, tap_steps, down, across, batch_last, bias, lanes,
-    y, y_strides, y_shape,
+    parts, x, start, steps, packed, shape, tap_steps, down, across, batch_last, bias, relu,
+    lanes, y, y_strides, y_shape,
 ):  # fmt: skip
     for part in prange(parts):
         _correlate_part(
             np.int64(part), parts, x, start, steps, packed, shape, tap_steps, down, across,
-            batch_last, bias, lanes, y, y_strides, y_shape,
+            batch_last, bias, relu, lanes, y, y_strides, y_shape,
         )  # fmt: skip
 
 
 # --- the problems ------------------------------------------------------------------------
 
 
-def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, threads: int) -> Array:
+def forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    geometry: Geometry,
+    threads: int,
+    relu: bool = False,
+) -> Array:
     """The convolution.
 
     Args:
@@ -271,6 +284,7 @@ def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, thr
         bias: (K,) or None.
         geometry: Two windows and the channels.
         threads: Threads to use.
+        relu: Whether negative results become 0.
 
     Returns:
         (N, K, H', W'), in channels-last memory when x is.
@@ -290,7 +304,7 @@ def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, thr
             (w.stride, -w.padding[0], w.dilation, m)
             for w, m in zip(geometry.windows, spatial, strict=True)
         ],
-        np.ascontiguousarray(bias), y, threads,
+        np.ascontiguousarray(bias), relu, y, threads,
     )  # fmt: skip
     return y
 
@@ -341,7 +355,7 @@ def input_grad(
                     (1, phase.start, -phase.back, m)
                     for phase, m in zip((h, w), dy.shape[2:], strict=True)
                 ],
-                bias, part, threads,
+                bias, False, part, threads,
             )  # fmt: skip
     return dx
 
@@ -357,6 +371,7 @@ def _correlate(
     tap_steps: tuple[int, int],
     axes: list[tuple[int, int, int, int]],
     bias: Array,
+    relu: bool,
     y: Array,
     threads: int,
 ) -> None:
@@ -373,7 +388,7 @@ def _correlate(
     launch(
         _correlate_part, _correlate_team, threads,
         memory, start, steps, packed, weight.shape, tap_steps, *axes,
-        _batch_last(y.shape, (r, s), axes), bias, lanes, out, y_strides, y.shape,
+        _batch_last(y.shape, (r, s), axes), bias, relu, lanes, out, y_strides, y.shape,
     )  # fmt: skip
 
 

@@ -42,6 +42,14 @@ class Lanes:
         constant = ir.Constant(kind, [factor] * kind.count if many else factor)
         return Lanes(self.builder, self.builder.fmul(self.value, constant, flags=_FLAGS))
 
+    def positive(self) -> "Lanes":
+        """Zero where the value is below it; NaN stays."""
+        kind = self.value.type
+        many = isinstance(kind, ir.VectorType)
+        zero = ir.Constant(kind, [0.0] * kind.count if many else 0.0)
+        below = self.builder.fcmp_ordered("<", self.value, zero)
+        return Lanes(self.builder, self.builder.select(below, zero, self.value))
+
 
 def elementwise(
     formula: Formula, inputs: int, outputs: int, extra: bool = False

@@ -25,8 +25,7 @@ from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
-from convscape.kernels.cpu.winograd_points import output_tile
-from convscape.kernels.cpu.winograd_tiles import load_tile
+from convscape.kernels.cpu.winograd_tiles import load_tile, store_tile
 from convscape.kernels.cpu.winograd_weight import weight_grad
 
 __all__ = ["forward", "input_grad", "weight_grad"]
@@ -63,7 +62,7 @@ def _kernel_team(parts, weight, strides, flip, channels, lanes, points):
 
 @kernel
 def _forward_part(
-    part, parts, x, strides, size, channels, points, bias, lanes, y, grid, corner, chunk
+    part, parts, x, strides, size, channels, points, bias, relu, lanes, y, grid, corner, chunk
 ):
     """A share of the output tiles: transform, 36 matrix products and back, chunk by chunk."""
     n_size, h_size, w_size = grid
@@ -126,31 +125,24 @@ def _forward_part(
             line, tx = divmod(start + t, across)
             n, ty = divmod(line, down)
             corner_at = ((n * h_size + ty * 4) * w_size + tx * 4) * k_size
-            whole = ty * 4 + 4 <= h_size and tx * 4 + 4 <= w_size
             k0 = 0
             while k0 < k_size:
                 width = block_vectors(k_size - k0, lanes) * lanes
-                real = min(width, k_size - k0)
-                at = k0 * chunk + t * width
-                if whole:
-                    output_tile(products, at, gathered, y, corner_at + k0, placed, real, bias, k0)
-                else:
-                    output_tile(products, at, gathered, block, k0, blocked, real, bias, k0)
+                store_tile(
+                    products, k0 * chunk + t * width, gathered, y, corner_at + k0, placed,
+                    min(width, k_size - k0), bias, k0, relu, ty * 4, tx * 4, (h_size, w_size),
+                    block, blocked,
+                )  # fmt: skip
                 k0 += width
-            if not whole:
-                for i in range(min(4, h_size - ty * 4)):
-                    for j in range(min(4, w_size - tx * 4)):
-                        out = y[corner_at + placed[i * 4 + j] :]
-                        line_of = block[(i * 4 + j) * wide :]
-                        for k in range(k_size):
-                            out[k] = line_of[k]
 
 
 @team
-def _forward_team(parts, x, strides, size, channels, points, bias, lanes, y, grid, corner, chunk):
+def _forward_team(
+    parts, x, strides, size, channels, points, bias, relu, lanes, y, grid, corner, chunk
+):
     for part in prange(parts):
         _forward_part(
-            np.int64(part), parts, x, strides, size, channels, points, bias, lanes,
+            np.int64(part), parts, x, strides, size, channels, points, bias, relu, lanes,
             y, grid, corner, chunk,
         )  # fmt: skip
 
@@ -158,11 +150,18 @@ def _forward_team(parts, x, strides, size, channels, points, bias, lanes, y, gri
 # --- the problems ------------------------------------------------------------------------------
 
 
-def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, threads: int) -> Array:
+def forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    geometry: Geometry,
+    threads: int,
+    relu: bool = False,
+) -> Array:
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
     outputs = geometry.output_shape(x.shape[2:])[1:]
     corner = tuple(w.padding[0] for w in geometry.windows)
-    return _convolve(x, weight, False, bias, (outputs[0], outputs[1]), corner, threads)
+    return _convolve(x, weight, False, bias, relu, (outputs[0], outputs[1]), corner, threads)
 
 
 def input_grad(
@@ -173,7 +172,7 @@ def input_grad(
     dx is dy convolved under the adjoint window, the kernel reversed and its channels swapped.
     """
     corner = tuple(2 - w.padding[0] for w in geometry.windows)
-    return _convolve(dy, weight.swapaxes(0, 1), True, None, spatial, corner, threads)
+    return _convolve(dy, weight.swapaxes(0, 1), True, None, False, spatial, corner, threads)
 
 
 def _convolve(
@@ -181,6 +180,7 @@ def _convolve(
     weight: Array,
     flip: bool,
     bias: Array | None,
+    relu: bool,
     outputs: tuple[int, int],
     corner: tuple[int, ...],
     threads: int,
@@ -197,7 +197,7 @@ def _convolve(
         tiles = n * -(-outputs[0] // 4) * -(-outputs[1] // 4)
         if tiles <= _FEW or 36 * x.itemsize * c * k > _POINTS:
             winograd_deep.convolve(
-                memory, strides, (h, w), kernels, kernel_strides, flip, (c, k), bias, y, grid,
+                memory, strides, (h, w), kernels, kernel_strides, flip, (c, k), bias, relu, y, grid,
                 (corner[0], corner[1]), threads,
             )  # fmt: skip
         else:
@@ -208,7 +208,7 @@ def _convolve(
             )  # fmt: skip
             launch(
                 _forward_part, _forward_team, threads,
-                memory, strides, (h, w), (c, k), points, bias, lanes, y, grid, corner,
+                memory, strides, (h, w), (c, k), points, bias, relu, lanes, y, grid, corner,
                 _chunk(c, k, x.itemsize),
             )  # fmt: skip
     y = y.reshape(n, *outputs, k)

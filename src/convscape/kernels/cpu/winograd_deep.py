@@ -16,8 +16,7 @@ from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
-from convscape.kernels.cpu.winograd_points import output_tile
-from convscape.kernels.cpu.winograd_tiles import load_tile
+from convscape.kernels.cpu.winograd_tiles import load_tile, store_tile
 
 _DEPTH = 64  # input channels of one piece: with 64 output channels their points are 576 KiB
 _TILES = 17 * ROWS  # tiles of one chunk: their products with a block are 918 KiB
@@ -55,7 +54,21 @@ def _spread_team(parts, x, strides, size, channels, grid, corner, first, count, 
 
 @kernel
 def _multiply_part(
-    part, parts, spread, plane, weight, strides, flip, channels, bias, lanes, grid, first, count, y
+    part,
+    parts,
+    spread,
+    plane,
+    weight,
+    strides,
+    flip,
+    channels,
+    bias,
+    relu,
+    lanes,
+    grid,
+    first,
+    count,
+    y,
 ):
     """A share of the output channels of the chunk's tiles."""
     c_size, k_size = channels
@@ -103,34 +116,42 @@ def _multiply_part(
             line, tx = divmod(first + t, across)
             n, ty = divmod(line, down)
             corner = ((n * h_size + ty * 4) * w_size + tx * 4) * k_size + k0
-            if ty * 4 + 4 <= h_size and tx * 4 + 4 <= w_size:
-                output_tile(products, t * width, gathered, y, corner, placed, real, bias, k0)
-                continue
-            output_tile(products, t * width, gathered, border, 0, bordered, real, bias, k0)
-            for i in range(min(4, h_size - ty * 4)):
-                for j in range(min(4, w_size - tx * 4)):
-                    out = y[corner + placed[i * 4 + j] : corner + placed[i * 4 + j] + real]
-                    source = border[(i * 4 + j) * widest :]
-                    for k in range(real):
-                        out[k] = source[k]
+            store_tile(
+                products, t * width, gathered, y, corner, placed, real, bias, k0, relu,
+                ty * 4, tx * 4, (h_size, w_size), border, bordered,
+            )  # fmt: skip
         k0 += width
 
 
 @team
 def _multiply_team(
-    parts, spread, plane, weight, strides, flip, channels, bias, lanes, grid, first, count, y
+    parts,
+    spread,
+    plane,
+    weight,
+    strides,
+    flip,
+    channels,
+    bias,
+    relu,
+    lanes,
+    grid,
+    first,
+    count,
+    y,
 ):
     for part in prange(parts):
         _multiply_part(
-            np.int64(part), parts, spread, plane, weight, strides, flip, channels, bias, lanes,
-            grid, first, count, y,
+            np.int64(part), parts, spread, plane, weight, strides, flip, channels, bias, relu,
+            lanes, grid, first, count, y,
         )  # fmt: skip
 
 
 def convolve(
     x: Array, x_strides: tuple[int, int, int], size: tuple[int, int],
     weight: Array, weight_strides: tuple[int, ...], flip: bool, channels: tuple[int, int],
-    bias: Array, y: Array, grid: tuple[int, int, int], corner: tuple[int, int], threads: int,
+    bias: Array, relu: bool, y: Array, grid: tuple[int, int, int], corner: tuple[int, int],
+    threads: int,
 ) -> None:  # fmt: skip
     """Fill flat channels-last y (n, h, w, k) from flat channels-last x and (k, c, 3, 3) weights.
 
@@ -143,6 +164,7 @@ def convolve(
         flip: Whether the kernels are reversed.
         channels: Input and output channels.
         bias: (k,).
+        relu: Whether negative results become 0.
         y: The output's memory.
         grid: (n, h, w) of the output.
         corner: What the first tile reads of padding above and on the left.
@@ -161,6 +183,6 @@ def convolve(
         )  # fmt: skip
         launch(
             _multiply_part, _multiply_team, threads,
-            spread, plane, weight, weight_strides, flip, channels, bias, lanes, grid,
-            first, count, y,
+            spread, plane, weight, weight_strides, flip, channels, bias, relu,
+            lanes, grid, first, count, y,
         )  # fmt: skip

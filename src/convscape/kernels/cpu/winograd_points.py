@@ -88,8 +88,13 @@ def _with_bias(values: Sequence[Any]) -> list[Any]:
     return [value + bias for value in both_axes(output_line, 6)(points)]
 
 
+def _with_bias_and_relu(values: Sequence[Any]) -> list[Any]:
+    return [value.positive() for value in _with_bias(values)]
+
+
 input_tile = elementwise(both_axes(input_line, 6), 36, 36)
 kernel_tile = elementwise(both_axes(kernel_line, 3), 9, 36)
 output_tile = elementwise(_with_bias, 36, 16, extra=True)
+output_relu_tile = elementwise(_with_bias_and_relu, 36, 16, extra=True)
 output_adjoint_tile = elementwise(both_axes(output_adjoint_line, 4), 16, 36)
 kernel_adjoint_tile = elementwise(both_axes(kernel_adjoint_line, 6), 36, 9)

@@ -1,7 +1,7 @@
 """Tiles of an image in channels-last memory, its border included."""
 
 from convscape.kernels.cpu.jit import kernel
-from convscape.kernels.cpu.winograd_points import input_tile
+from convscape.kernels.cpu.winograd_points import input_tile, output_relu_tile, output_tile
 
 
 @kernel
@@ -31,3 +31,29 @@ def load_tile(x, strides, size, channels, top, left, at, within, patch, reads, o
     else:
         gather(x, strides, size, channels, top, left, at, 6, patch)
         input_tile(patch, 0, reads, out, to, writes, channels, x, 0)
+
+
+@kernel
+def store_tile(
+    products, at, reads, y, corner, placed, real, bias, k0, relu, top, left, size, border, bordered
+):
+    """The output tile at (top, left) of a map of this size from its products, plus bias.
+
+    A tile that the border cuts is made in `border` and its real cells are copied.
+    """
+    if inside(top, left, size, 4):
+        if relu:
+            output_relu_tile(products, at, reads, y, corner, placed, real, bias, k0)
+        else:
+            output_tile(products, at, reads, y, corner, placed, real, bias, k0)
+        return
+    if relu:
+        output_relu_tile(products, at, reads, border, 0, bordered, real, bias, k0)
+    else:
+        output_tile(products, at, reads, border, 0, bordered, real, bias, k0)
+    for i in range(min(4, size[0] - top)):
+        for j in range(min(4, size[1] - left)):
+            out = y[corner + placed[i * 4 + j] : corner + placed[i * 4 + j] + real]
+            source = border[bordered[i * 4 + j] :]
+            for k in range(real):
+                out[k] = source[k]
