@@ -249,6 +249,18 @@ def test_a_fused_relu_passes_nan_and_derives_twice() -> None:
         assert y.isnan().all()
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_a_constant_weight_gives_what_the_weight_gives(case: Case) -> None:
+    x, w, b, _ = case.arrays(torch.float32)
+    constant = ops.ConstantWeight(w)
+    given = case.stride, case.padding, case.dilation, case.groups
+    want = ops.conv2d(channels_last(x), w, b, *given, algorithm="gemm", relu=True)
+    w.zero_()  # the constant is a copy
+    for _ in range(2):
+        got = ops.conv2d(channels_last(x), constant, b, *given, algorithm="gemm", relu=True)
+        assert torch.equal(got, want)
+
+
 # --- bad input ---------------------------------------------------------------------------------
 
 X, W = torch.randn(2, 4, 8, 8), torch.randn(6, 4, 3, 3)

@@ -6,11 +6,12 @@ first that can.
 """
 
 from convscape.ops.batch_norm import batch_norm, batch_norm_moments, update_moments
-from convscape.ops.conv import conv2d
+from convscape.ops.conv import ConstantWeight, conv2d
 from convscape.ops.conv_transpose import conv_transpose2d
 from convscape.ops.pool import avg_pool2d, max_pool2d
 
 __all__ = [
+    "ConstantWeight",
     "avg_pool2d",
     "batch_norm",
     "batch_norm_moments",

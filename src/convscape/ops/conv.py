@@ -27,9 +27,38 @@ from convscape.ops.bridge import (
 )
 
 
+class ConstantWeight:
+    """A weight that does not change, and what algorithms make of it, made once.
+
+    For inference: packing a large weight for the kernels can take as long as one small image's
+    convolution. The weight is copied, so that changes of the original do not reach it.
+
+    Args:
+        weight: (K, C / groups, R, S).
+
+    Example:
+        >>> w = ConstantWeight(torch.ones(8, 4, 1, 1))
+        >>> conv2d(torch.ones(1, 4, 2, 2), w).shape
+        torch.Size([1, 8, 2, 2])
+    """
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        self.tensor = weight.detach().clone()
+        self._packed: dict[tuple[Any, int], Any] = {}
+
+    def packed(self, kernels: Any, geometry: Geometry) -> Any:
+        """What `kernels.pack` makes of it; None where an algorithm packs nothing."""
+        if not hasattr(kernels, "pack"):
+            return None
+        key = kernels, geometry.groups
+        if key not in self._packed:
+            self._packed[key] = kernels.pack(array(self.tensor), geometry, threads())
+        return self._packed[key]
+
+
 def conv2d(
     x: torch.Tensor,
-    weight: torch.Tensor,
+    weight: torch.Tensor | ConstantWeight,
     bias: torch.Tensor | None = None,
     stride: int | Sequence[int] = 1,
     padding: Padding | Sequence[Padding] = 0,
@@ -46,7 +75,8 @@ def conv2d(
 
     Args:
         x: (N, C, H, W) or (C, H, W), floating-point, any memory layout.
-        weight: (K, C / groups, R, S), of x's dtype and device.
+        weight: (K, C / groups, R, S), of x's dtype and device; or a `ConstantWeight`, which is
+            packed once, and gets no gradient.
         bias: (K,), or None.
         stride: One step, or one an axis.
         padding: Zeros around the input: an int, one int an axis, one (low, high) pair an axis, or
@@ -77,11 +107,14 @@ def conv2d(
                  [ 6.,  4.,  4.]]])
     """
     check_input(x, "input", (3, 4), "(N, C, H, W) or (C, H, W)")
+    constant = weight if isinstance(weight, ConstantWeight) else None
     if x.dim() == 3:
         return conv2d(
             x[None], weight, bias, stride, padding, dilation, groups, relu=relu,
             algorithm=algorithm,
         )[0]  # fmt: skip
+    if isinstance(weight, ConstantWeight):
+        weight = weight.tensor
     if torch.compiler.is_compiling():
         from convscape.ops import compiled, compiled_conv
 
@@ -99,7 +132,8 @@ def conv2d(
     if needs_grad(x, weight, bias):
         result: torch.Tensor = _Forward.apply(x, weight, bias, geometry, kernels, relu)
         return result
-    return _forward(x, weight, bias, geometry, kernels, relu)
+    packed = None if constant is None else constant.packed(kernels[0], geometry)
+    return _forward(x, weight, bias, geometry, kernels, relu, packed)
 
 
 def _geometry(
@@ -165,9 +199,11 @@ def _forward(
     geometry: Geometry,
     kernels: Any,
     relu: bool,
+    packed: Any = None,
 ) -> torch.Tensor:
-    b = None if bias is None else array(bias)
-    return tensor(kernels[0].forward(array(x), array(weight), b, geometry, threads(), relu))
+    given = array(x), array(weight), None if bias is None else array(bias), geometry, threads()
+    also = () if packed is None else (packed,)
+    return tensor(kernels[0].forward(*given, relu, *also))
 
 
 class _Forward(Function):
