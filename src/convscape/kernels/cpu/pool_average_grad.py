@@ -6,14 +6,27 @@ plain memory a line's cells of one phase (their position modulo the stride) meet
 outputs.
 """
 
+from functools import lru_cache
+from math import prod
+from typing import Any
+
 import numpy as np
 from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, empty, is_channels_last
+from convscape.kernels.cpu.layout import Array, is_channels_last
 from convscape.kernels.cpu.pool_average import shares
-from convscape.kernels.cpu.pool_axes import CHUNK, backward, in_line, interleave, planes, whole
+from convscape.kernels.cpu.pool_axes import (
+    CHUNK,
+    backward,
+    blank,
+    in_line,
+    interleave,
+    planes,
+    teams,
+    whole,
+)  # fmt: skip
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import total_lanes
 from convscape.kernels.cpu.simd import SIMD
@@ -189,14 +202,21 @@ def average_grad(
         (N, C, H, W) in dy's memory order.
     """
     last = is_channels_last(dy)
-    dx = empty((*dy.shape[:2], *spatial), dy.dtype, last)
+    line, dx = blank((*dy.shape[:2], *spatial), dy.dtype, last)
     if dx.size:
-        tables, both, (_, h_fall, _, w_fall) = backward(geometry, spatial)
-        rows, columns = shares(divisors, dy.dtype)
-        even = bool((rows == rows[0]).all() and (columns == columns[0]).all())
+        useful, before, after = _call(geometry, dx.shape, last)
         launch(
-            _grad_part, _grad_team, threads,
-            in_line(dy, last), in_line(dx, last), *tables, rows, columns, even,
-            *planes(dx.shape, last), *both, (h_fall, w_fall),
+            _grad_part, _grad_team, min(threads, useful),
+            in_line(dy, last), line, *before, *shares(divisors, dy.dtype), *after,
         )  # fmt: skip
     return dx
+
+
+@lru_cache(maxsize=1024)
+def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
+    """The threads worth starting, and the kernel's arguments around the shares."""
+    spatial = shape[2], shape[3]
+    tables, both, (_, h_fall, _, w_fall) = backward(geometry, spatial)
+    outputs = prod(shape[:2]) * prod(geometry.outputs(spatial))
+    useful = teams(outputs * prod(geometry.kernel) + prod(shape))
+    return useful, tables, (*planes(shape, last), *both, (h_fall, w_fall))

@@ -7,6 +7,8 @@ interleaved at the end.
 """
 
 from functools import lru_cache
+from math import prod
+from typing import Any
 
 import numpy as np
 from numba import prange
@@ -17,10 +19,12 @@ from convscape.kernels.cpu.layout import Array, empty, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
     backward,
+    blank,
     forward,
     in_line,
     interleave,
     planes,
+    teams,
     whole,
 )  # fmt: skip
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
@@ -206,18 +210,26 @@ def maximum_grad(
         (N, C, H, W) in the memory order of `where`.
     """
     last = is_channels_last(where)
-    dx = empty((*dy.shape[:2], *spatial), dy.dtype, last)
-    if not dx.size:
-        return dx
-    arrays = in_line(dy, last), in_line(where, last), in_line(dx, last)
-    tables, both, steps = backward(geometry, spatial)
-    count, run = planes(dx.shape, last)
-    if not last and both[1][1] > 1 and count >= 4 * threads and _all_real(geometry, spatial):
-        offsets = _offsets(geometry, spatial[1])
-        launch(_scatter_part, _scatter_team, threads, *arrays, offsets, count, *both)
-    else:
-        launch(_gather_part, _gather_team, threads, *arrays, *tables, count, run, *both, steps)
+    line, dx = blank((*dy.shape[:2], *spatial), dy.dtype, last)
+    if dx.size:
+        part, team, useful, fixed = _call(geometry, dx.shape, last)
+        arrays = in_line(dy, last), in_line(where, last), line
+        launch(part, team, min(threads, useful), *arrays, *fixed)
     return dx
+
+
+@lru_cache(maxsize=1024)
+def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
+    """The kernel and its parallel twin, the threads worth starting, and the kernel's arguments."""
+    spatial = shape[2], shape[3]
+    tables, both, steps = backward(geometry, spatial)
+    count, run = planes(shape, last)
+    outputs = prod(geometry.outputs(spatial))
+    if not last and both[1][1] > 1 and count >= 8 and _all_real(geometry, spatial):
+        fixed = _offsets(geometry, spatial[1]), count, *both
+        return _scatter_part, _scatter_team, teams(prod(shape) + 4 * outputs * count), fixed
+    useful = teams(prod(shape[:2]) * outputs * prod(geometry.kernel) + prod(shape))
+    return _gather_part, _gather_team, useful, (*tables, count, run, *both, steps)
 
 
 def pick(x: Array, where: Array, geometry: Geometry, threads: int) -> Array:
