@@ -135,8 +135,8 @@ def empty(count: int, dtype: Any) -> Array:
     dtype = np.dtype(dtype)
     size = count * dtype.itemsize
     if size < _KEPT_FROM:
-        block = np.empty(size + LINE, np.uint8)
-        return np.ndarray(count, dtype, block, -_address(block) % LINE)
+        small = np.empty(size + LINE, np.uint8)
+        return np.ndarray(count, dtype, small, -_address(small) % LINE)
     rounded = _rounded(size + LINE)
     block = _store.take(rounded)
     if block is None:

@@ -21,6 +21,7 @@ from convscape.kernels.cpu.pool_axes import (
 )  # fmt: skip
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import total_lanes
+from convscape.kernels.cpu.pool_whole import whole_planes
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
@@ -154,10 +155,15 @@ def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads
         (N, C, H', W') in x's memory order.
     """
     last = is_channels_last(x)
-    shape, useful, before, after = _call(geometry, x.shape, last)
+    shape, useful, before, after, whole_plane = _call(geometry, x.shape, last)
     line, y = blank(shape, x.dtype, last)
     if y.size:
         rows, columns, _ = shares(divisors, x.dtype)
+        if whole_plane:
+            part, team, sizes = whole_plane
+            share = rows[0] * columns[0]
+            launch(part, team, min(threads, useful), in_line(x, last), line, share, *sizes)
+            return y
         launch(
             _average_part, _average_team, min(threads, useful),
             in_line(x, last), line, *before, rows, columns, *after,
@@ -167,11 +173,18 @@ def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads
 
 @lru_cache(maxsize=1024)
 def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
-    """The shape of y, the threads worth starting, and the kernel's arguments around the shares."""
+    """The shape of y, threads worth starting, the kernel's arguments around the shares.
+
+    And what `whole_planes` says, or None where a window does not read the whole plane.
+    """
     outputs, tables, both = forward(geometry, (shape[2], shape[3]))
     y_shape = (*shape[:2], *outputs)
     useful = teams(prod(y_shape) * prod(geometry.kernel))
-    return y_shape, useful, tables, (*planes(shape, last), *both)
+    one = outputs == (1, 1) and all(
+        table[0, 1] == n for table, n in zip(tables, shape[2:], strict=True)
+    )
+    whole_plane = whole_planes(shape, last) if one else None
+    return y_shape, useful, tables, (*planes(shape, last), *both), whole_plane
 
 
 def shares(divisors: tuple[Array, Array], dtype: Any) -> tuple[Array, Array, bool]:

@@ -87,6 +87,14 @@ class Memory:
         function = self._intrinsic("gather", self.vector, given, f"v{self.lanes}p0")
         return self.builder.call(function, [pointers, ir.Constant(_I32, self.bytes), mask, fill])
 
+    def sum_lanes(self, value: Any) -> Any:
+        """The sum of a vector's lanes, in halves, so that no addition waits for all others."""
+        kind = ir.FunctionType(self.element, [self.element, self.vector])
+        full = f"llvm.vector.reduce.fadd.v{self.lanes}f{8 * self.bytes}"
+        module = self.builder.module
+        function = module.globals.get(full) or ir.Function(module, kind, full)
+        return self.builder.call(function, [self.element(0.0), value], fastmath=("reassoc",))
+
     def _pointer(self, at: Any) -> Any:
         return self.builder.bitcast(self.builder.gep(self.data, [at]), self.vector.as_pointer())
 

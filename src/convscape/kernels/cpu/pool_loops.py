@@ -164,3 +164,33 @@ def total_lanes(shape: Shape) -> Callable[..., None]:
         return signature, generate
 
     return cast(Callable[..., None], apply)
+
+
+def plane_totals(shape: Shape) -> Callable[..., None]:
+    """An intrinsic for one sum over all lanes and kernel cells of each vector.
+
+    The intrinsic is `f(x, taps, share, y, at)`: y[at + v] = share * (the sum of vector v).
+    """
+
+    @intrinsic
+    def apply(_context: Any, x: Any, taps: Any, share: Any, y: Any, at: Any) -> Any:
+        signature = types.void(x, TAPS, share, y, INTEGER)
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            lanes = SIMD.lanes(x.dtype.bitwidth // 8)
+            memory, out = (Memory(context, builder, sig.args[i], args[i], lanes) for i in (0, 3))
+            walks = Taps(builder, args[1])
+            read = Reader(memory, shape, walks, None, 0.0)
+
+            def body(place: Any, lane: Any, *totals: Any) -> Sequence[Any]:
+                return list(map(builder.fadd, totals, read(place, lane)))
+
+            for v, total in enumerate(nest(builder, walks, [read.fill] * shape.vectors, body)):
+                value = builder.fmul(memory.sum_lanes(total), args[2])
+                place = builder.add(args[4], args[4].type(v))
+                builder.store(value, builder.gep(out.data, [place]))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return cast(Callable[..., None], apply)

@@ -33,6 +33,7 @@ from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
 _LANE_BYTES = SIMD.bits // 8
+_SHORT = 48  # outputs of a line up to which a plane is scattered in one loop
 
 _many = chosen_lanes(Shape(VECTORS, 1, whole=True))
 _many_masked = chosen_lanes(Shape(VECTORS, 1, whole=False))
@@ -148,26 +149,42 @@ def _gather_team(
 
 
 @kernel
-def _scatter_part(part, parts, dy, where, dx, offsets, count, height, width):
-    (_, h_stride, _, top, h_size, h_out) = height
+def _scatter_part(part, parts, dy, where, dx, offsets, starts, count, height, width):
+    """Plane after plane: every output adds its dy where its maximum was."""
+    (r_size, h_stride, h_dilation, top, h_size, h_out) = height
     (_, w_stride, _, left, w_size, w_out) = width
-    size = h_size * w_size
+    size, outputs = h_size * w_size, h_out * w_out
     for plane in range(count * part // parts, count * (part + 1) // parts):
         out = dx[plane * size : (plane + 1) * size]
-        for i in range(size):
-            out[i] = 0
+        if len(starts):
+            for i in range(size):
+                out[i] = 0
+            given = dy[plane * outputs : (plane + 1) * outputs]
+            cell = where[plane * outputs : (plane + 1) * outputs]
+            for o in range(outputs):
+                out[np.uint64(starts[o] + offsets[cell[o]])] += given[o]
+            continue
+        ready = 0  # cells that are zeroed: no more than the next outputs need, to stay in the cache
         for h in range(h_out):
-            at = (plane * h_out + h) * w_out
+            row = h * h_stride - top
+            reach = size
+            if h + 1 < h_out:
+                reach = min(size, (row + (r_size - 1) * h_dilation + 1) * w_size)
+            fresh = out[ready:reach]
+            for i in range(len(fresh)):
+                fresh[i] = 0
+            ready = max(ready, reach)
+            at = plane * outputs + h * w_out
             given, cell = dy[at : at + w_out], where[at : at + w_out]
-            start = (h * h_stride - top) * w_size - left
+            start = row * w_size - left
             for w in range(w_out):
                 out[np.uint64(start + w * w_stride + offsets[cell[w]])] += given[w]
 
 
 @team
-def _scatter_team(parts, dy, where, dx, offsets, count, height, width):
+def _scatter_team(parts, dy, where, dx, offsets, starts, count, height, width):
     for part in prange(parts):
-        _scatter_part(np.int64(part), parts, dy, where, dx, offsets, count, height, width)
+        _scatter_part(np.int64(part), parts, dy, where, dx, offsets, starts, count, height, width)
 
 
 @kernel
@@ -225,8 +242,8 @@ def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> t
     tables, both, steps = backward(geometry, spatial)
     count, run = planes(shape, last)
     outputs = prod(geometry.outputs(spatial))
-    if not last and both[1][1] > 1 and count >= 8 and _all_real(geometry, spatial):
-        fixed = _offsets(geometry, spatial[1]), count, *both
+    if not last and count >= 8 and _all_real(geometry, spatial):
+        fixed = _offsets(geometry, spatial[1]), _starts(geometry, spatial), count, *both
         return _scatter_part, _scatter_team, teams(prod(shape) + 4 * outputs * count), fixed
     useful = teams(prod(shape[:2]) * outputs * prod(geometry.kernel) + prod(shape))
     return _gather_part, _gather_team, useful, (*tables, count, run, *both, steps)
@@ -268,3 +285,15 @@ def _offsets(geometry: Geometry, columns: int) -> Array:
     rows = np.arange(h.kernel)[:, None] * h.dilation * columns
     offsets: Array = (rows + np.arange(w.kernel) * w.dilation).reshape(-1)
     return offsets
+
+
+@lru_cache(maxsize=256)
+def _starts(geometry: Geometry, spatial: tuple[int, int]) -> Array:
+    """Where each window starts in its plane; empty for long lines, which need no table."""
+    h_out, w_out = geometry.outputs(spatial)
+    if w_out > _SHORT:
+        return np.empty(0, np.int64)
+    h, w = geometry.windows
+    rows = (np.arange(h_out)[:, None] * h.stride - h.padding[0]) * spatial[1]
+    starts: Array = (rows + np.arange(w_out) * w.stride - w.padding[0]).reshape(-1)
+    return starts
