@@ -28,7 +28,7 @@ from convscape.kernels.cpu.pool_axes import (
     whole,
 )  # fmt: skip
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
-from convscape.kernels.cpu.pool_loops import total_lanes
+from convscape.kernels.cpu.pool_loops import total_lanes, total_pairs
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
@@ -38,6 +38,9 @@ _many = total_lanes(Shape(VECTORS, 1, whole=True))
 _many_masked = total_lanes(Shape(VECTORS, 1, whole=False))
 _one = total_lanes(Shape(1, 1, whole=True))
 _one_masked = total_lanes(Shape(1, 1, whole=False))
+_pairs = total_pairs(Shape(VECTORS, 1, whole=True))
+_pairs_masked = total_pairs(Shape(VECTORS, 1, whole=False))
+_pair_masked = total_pairs(Shape(1, 1, whole=False))
 
 
 @kernel
@@ -84,7 +87,7 @@ def _grad_part(
         for plane in range(first, last, together):
             to = (plane * h_size + h) * w_size
             start = (plane * h_out + o) * w_out
-            out = (dx, to, h_size * w_size, w_size) if w_stride == 1 else (
+            out = (dx, to, h_size * w_size, w_size) if w_stride <= 2 else (
                 split, 0, w_stride * room, room
             )  # fmt: skip
             if even:
@@ -103,7 +106,7 @@ def _grad_part(
                 source = (1, 0, 0, w_out, w_out)
                 share = dy.dtype.type(1)
                 _plain_line_grad(added, source, share, out, line_phases, together, w_stride, w_fall)
-            if w_stride > 1:
+            if w_stride > 2:
                 for v in range(together):
                     start = to + v * h_size * w_size
                     interleave(
@@ -133,6 +136,22 @@ def _plain_line_grad(given, source, share, out, line_phases, vectors, w_stride, 
     lanes = _LANE_BYTES // given.itemsize
     rows, at, row_step, jump, w_out = source
     to, start, out_jump, room = out
+    if w_stride == 2:
+        _, columns, shift = line_phases[0]
+        _, odd_columns, odd_shift = line_phases[1]
+        falls = max(columns, odd_columns) * w_fall
+        for k in range(0, (room + 1) // 2, lanes):
+            even = (rows, columns, at, row_step, 0, shift + k, -w_fall, w_out, jump)
+            odd = (rows, odd_columns, at, row_step, 0, odd_shift + k, -w_fall, w_out, jump)
+            target = (start, 2 * k, room, out_jump)
+            low, high = min(shift, odd_shift) + k - falls, max(shift, odd_shift) + k
+            if vectors == 1:
+                _pair_masked(given, even, odd, share, to, target)
+            elif whole(low, high, lanes, 1, w_out, 2 * k + lanes, room):
+                _pairs(given, even, odd, share, to, target)
+            else:
+                _pairs_masked(given, even, odd, share, to, target)
+        return
     for phase in range(w_stride):
         _, columns, shift = line_phases[phase]
         for k in range(0, room, lanes):

@@ -241,6 +241,23 @@ def in_lanes(builder: Any, number: Any, cells: Memory) -> Any:
     return splat(builder, builder.trunc(number, cells.element), cells.lanes)
 
 
+def write_pairs(
+    memory: Memory, even: Sequence[Any], odd: Sequence[Any], target: Any, shape: Shape
+) -> None:
+    """Store two vectors' lanes in turns, as `TARGET` says."""
+    builder, lanes = memory.builder, memory.lanes
+    at, lane, limit, jump = parts(builder, target)
+    places = _places(builder, at, jump, shape.vectors)
+    for half in range(2):
+        numbers = range(half * lanes // 2, (half + 1) * lanes // 2)
+        order = [n for i in numbers for n in (i, lanes + i)]
+        turns = ir.Constant(ir.VectorType(_I32, lanes), order)
+        start = builder.add(lane, ir.Constant(_I64, half * lanes))
+        mask = None if shape.whole else inside(builder, start, limit, lanes)
+        for a, b, place in zip(even, odd, places, strict=True):
+            memory.store(builder.shuffle_vector(a, b, turns), builder.add(place, start), mask)
+
+
 def write(memory: Memory, values: Sequence[Any], target: Any, shape: Shape) -> None:
     """Store results as `TARGET` says."""
     builder = memory.builder
