@@ -179,7 +179,7 @@ def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> t
     """
     outputs, tables, both = forward(geometry, (shape[2], shape[3]))
     y_shape = (*shape[:2], *outputs)
-    useful = teams(prod(y_shape) * prod(geometry.kernel))
+    useful = teams(prod(y_shape) * prod(geometry.kernel), last)
     one = outputs == (1, 1) and all(
         table[0, 1] == n for table, n in zip(tables, shape[2:], strict=True)
     )

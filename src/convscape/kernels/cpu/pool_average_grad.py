@@ -237,5 +237,5 @@ def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> t
     spatial = shape[2], shape[3]
     tables, both, (_, h_fall, _, w_fall) = backward(geometry, spatial)
     outputs = prod(shape[:2]) * prod(geometry.outputs(spatial))
-    useful = teams(outputs * prod(geometry.kernel) + prod(shape))
+    useful = teams(outputs * prod(geometry.kernel) + prod(shape), last)
     return useful, tables, (*planes(shape, last), *both, (h_fall, w_fall))

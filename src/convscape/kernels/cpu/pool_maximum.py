@@ -184,4 +184,4 @@ def _call(
     cells = prod(geometry.kernel)
     dtype = np.uint8 if cells <= 256 or not kept else np.int32
     fixed = *tables, firsts(geometry, spatial, dtype), *planes(shape, last), *both
-    return y_shape, teams(prod(y_shape) * cells), fixed, dtype
+    return y_shape, teams(prod(y_shape) * cells, last), fixed, dtype

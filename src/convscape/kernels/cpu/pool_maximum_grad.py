@@ -244,8 +244,8 @@ def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> t
     outputs = prod(geometry.outputs(spatial))
     if not last and count >= 8 and _all_real(geometry, spatial):
         fixed = _offsets(geometry, spatial[1]), _starts(geometry, spatial), count, *both
-        return _scatter_part, _scatter_team, teams(prod(shape) + 4 * outputs * count), fixed
-    useful = teams(prod(shape[:2]) * outputs * prod(geometry.kernel) + prod(shape))
+        return _scatter_part, _scatter_team, teams(prod(shape) // 4 + outputs * count, last), fixed
+    useful = teams(prod(shape[:2]) * outputs * prod(geometry.kernel) + prod(shape), last)
     return _gather_part, _gather_team, useful, (*tables, count, run, *both, steps)
 
 
