@@ -102,6 +102,11 @@ BORDERS = [
     ((1, 70, 3, 3), 2, 1, 1),
     ((1, 300, 3, 4), 3, 2, 1),
     ((1, 528, 2, 3), 2, 2, 0),
+    # One window on the whole plane; lines too long for a table of positions, with gaps between.
+    ((1, 7, 5, 9), (5, 9), 1, 0),
+    ((2, 3, 3, 20), (5, 22), 1, 1),
+    ((2, 5, 7, 110), 3, 2, 1),
+    ((1, 9, 11, 120), 2, (4, 2), 0),
 ]
 
 

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def array(x: torch.Tensor) -> Array:
     """A tensor's memory as an array; nothing is copied, strides are kept."""
-    result: Array = x.detach().numpy()
+    result: Array = (x.detach() if x.requires_grad else x).numpy()
     return result
 
 

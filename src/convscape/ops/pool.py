@@ -145,7 +145,7 @@ def avg_pool2d(
     if divisor_override == 0:
         raise InputError("divisor_override must not be 0", "0", "leave it None for the cell count")
     plain, geometry, kernels = _plan(x, algorithm, kernel_size, stride, padding, 1, ceil_mode)
-    counts = _divisors(plain, geometry, tuple(x.shape[2:]), count_include_pad, divisor_override)
+    counts = _divisors(plain, geometry, x.shape[2:], count_include_pad, divisor_override)
     if kernels is None:
         # One average for all dialects: torch's sum, divided by our counts.
         total = functional.avg_pool2d(
@@ -202,17 +202,20 @@ def _max_pool(
 
 def _plan(x: torch.Tensor, algorithm: str, *given: Any) -> tuple[Geometry, Geometry, Any]:
     """What `_windows` says, and our kernels or None; remembered, to keep a small call cheap."""
-    fixed = (tuple(v) if isinstance(v, list) else v for v in given)
-    return _planned(x.shape, x.dtype, x.device.type, algorithm, *fixed)
+    try:
+        return _planned(x.shape, x.dtype, x.device, algorithm, *given)
+    except TypeError:  # a list cannot be remembered
+        fixed = (tuple(v) if isinstance(v, list) else v for v in given)
+        return _planned(x.shape, x.dtype, x.device, algorithm, *fixed)
 
 
 @lru_cache(maxsize=1024, typed=True)
 def _planned(
-    shape: torch.Size, dtype: torch.dtype, device: str, algorithm: str, *given: Any
+    shape: torch.Size, dtype: torch.dtype, device: torch.device, algorithm: str, *given: Any
 ) -> tuple[Geometry, Geometry, Any]:
     plain, slid = _windows(shape, *given)
     name = str(dtype).removeprefix("torch.")
-    row = choose(Problem("pooling", tuple(shape), name, device, slid), algorithm)
+    row = choose(Problem("pooling", tuple(shape), name, device.type, slid), algorithm)
     return plain, slid, None if row.module is None else load(row)
 
 

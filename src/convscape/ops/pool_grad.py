@@ -2,9 +2,20 @@
 
 from typing import Any
 
+import torch
 from torch.autograd import Function
 
 from convscape.ops.bridge import array, tensor, threads
+
+
+def _run(function: Any, *given: Any) -> Any:
+    """A function of this file; without autograd's bookkeeping where nobody asks for its gradient.
+
+    In a backward pass that is wherever `create_graph` is not set.
+    """
+    if torch.is_grad_enabled():
+        return function.apply(*given)
+    return function.forward(None, *given)
 
 
 class _Maximum(Function):
@@ -15,14 +26,17 @@ class _Maximum(Function):
         y, cell = kernels.maximum(array(x), geometry, threads())
         where = tensor(cell)
         ctx.mark_non_differentiable(where)
+        ctx.set_materialize_grads(False)  # no zeros for the numbers, which have no gradient
         ctx.save_for_backward(where)
         ctx.geometry, ctx.kernels, ctx.spatial = geometry, kernels, tuple(x.shape[2:])
         return tensor(y), where
 
     @staticmethod
     def backward(ctx: Any, dy: Any, _: Any) -> Any:
+        if dy is None:
+            return None, None, None
         (where,) = ctx.saved_tensors
-        return _MaximumGrad.apply(dy, where, ctx.geometry, ctx.kernels, ctx.spatial), None, None
+        return _run(_MaximumGrad, dy, where, ctx.geometry, ctx.kernels, ctx.spatial), None, None
 
 
 class _MaximumGrad(Function):
@@ -30,15 +44,16 @@ class _MaximumGrad(Function):
 
     @staticmethod
     def forward(ctx: Any, dy: Any, where: Any, geometry: Any, kernels: Any, spatial: Any) -> Any:
-        ctx.save_for_backward(where)
-        ctx.geometry, ctx.kernels, ctx.spatial = geometry, kernels, spatial
+        if ctx is not None:
+            ctx.save_for_backward(where)
+            ctx.geometry, ctx.kernels, ctx.spatial = geometry, kernels, spatial
         return tensor(kernels.maximum_grad(array(dy), array(where), geometry, spatial, threads()))
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
         (where,) = ctx.saved_tensors
         given = where, ctx.geometry, ctx.kernels, ctx.spatial
-        return _Pick.apply(g, *given), None, None, None, None
+        return _run(_Pick, g, *given), None, None, None, None
 
 
 class _Pick(Function):
@@ -46,15 +61,16 @@ class _Pick(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Any, where: Any, geometry: Any, kernels: Any, spatial: Any) -> Any:
-        ctx.save_for_backward(where)
-        ctx.geometry, ctx.kernels, ctx.spatial = geometry, kernels, spatial
+        if ctx is not None:
+            ctx.save_for_backward(where)
+            ctx.geometry, ctx.kernels, ctx.spatial = geometry, kernels, spatial
         return tensor(kernels.pick(array(x), array(where), geometry, threads()))
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
         (where,) = ctx.saved_tensors
         given = where, ctx.geometry, ctx.kernels, ctx.spatial
-        return _MaximumGrad.apply(g, *given), None, None, None, None
+        return _run(_MaximumGrad, g, *given), None, None, None, None
 
 
 class _Average(Function):
@@ -62,12 +78,13 @@ class _Average(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Any, geometry: Any, counts: Any, kernels: Any) -> Any:
-        ctx.given, ctx.spatial = (geometry, counts, kernels), tuple(x.shape[2:])
+        if ctx is not None:
+            ctx.given, ctx.spatial = (geometry, counts, kernels), tuple(x.shape[2:])
         return tensor(kernels.average(array(x), geometry, counts, threads()))
 
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
-        return _AverageGrad.apply(dy, ctx.spatial, *ctx.given), None, None, None
+        return _run(_AverageGrad, dy, ctx.spatial, *ctx.given), None, None, None
 
 
 class _AverageGrad(Function):
@@ -75,9 +92,10 @@ class _AverageGrad(Function):
 
     @staticmethod
     def forward(ctx: Any, dy: Any, spatial: Any, geometry: Any, counts: Any, kernels: Any) -> Any:
-        ctx.given = geometry, counts, kernels
+        if ctx is not None:
+            ctx.given = geometry, counts, kernels
         return tensor(kernels.average_grad(array(dy), geometry, counts, spatial, threads()))
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
-        return _Average.apply(g, *ctx.given), None, None, None, None
+        return _run(_Average, g, *ctx.given), None, None, None, None

@@ -135,9 +135,8 @@ def empty(count: int, dtype: Any) -> Array:
     dtype = np.dtype(dtype)
     size = count * dtype.itemsize
     if size < _KEPT_FROM:
-        memory = np.empty(size + LINE, np.uint8)
-        start = -_address(memory) % LINE
-        return memory[start : start + size].view(dtype)
+        small = np.empty(size + LINE, np.uint8)
+        return np.ndarray(count, dtype, small, -_address(small) % LINE)
     rounded = _rounded(size + LINE)
     block = _store.take(rounded)
     if block is None:

@@ -1,5 +1,7 @@
 """Average pooling: y[h, w] = (sum of window (h, w)'s real cells) / (number of cells that count)."""
 
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -7,16 +9,19 @@ from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, empty, is_channels_last
+from convscape.kernels.cpu.layout import Array, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
+    blank,
     forward,
     in_line,
     planes,
+    teams,
     whole,
 )  # fmt: skip
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import total_lanes
+from convscape.kernels.cpu.pool_whole import whole_planes
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
@@ -150,18 +155,48 @@ def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads
         (N, C, H', W') in x's memory order.
     """
     last = is_channels_last(x)
-    outputs, tables, both = forward(geometry, x.shape[2:])
-    y = empty((*x.shape[:2], *outputs), x.dtype, last)
+    shape, useful, before, after, whole_plane = _call(geometry, x.shape, last)
+    line, y = blank(shape, x.dtype, last)
     if y.size:
+        rows, columns, _ = shares(divisors, x.dtype)
+        if whole_plane:
+            part, team, sizes = whole_plane
+            share = rows[0] * columns[0]
+            launch(part, team, min(threads, useful), in_line(x, last), line, share, *sizes)
+            return y
         launch(
-            _average_part, _average_team, threads,
-            in_line(x, last), in_line(y, last), *tables, *shares(divisors, x.dtype),
-            *planes(x.shape, last), *both,
+            _average_part, _average_team, min(threads, useful),
+            in_line(x, last), line, *before, rows, columns, *after,
         )  # fmt: skip
     return y
 
 
-def shares(divisors: tuple[Array, Array], dtype: Any) -> tuple[Array, Array]:
-    """What one cell counts in the average, as a factor for each output row and column."""
-    rows, columns = (np.reciprocal(d, dtype=dtype, casting="same_kind") for d in divisors)
-    return rows, columns
+@lru_cache(maxsize=1024)
+def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
+    """The shape of y, threads worth starting, the kernel's arguments around the shares.
+
+    And what `whole_planes` says, or None where a window does not read the whole plane.
+    """
+    outputs, tables, both = forward(geometry, (shape[2], shape[3]))
+    y_shape = (*shape[:2], *outputs)
+    useful = teams(prod(y_shape) * prod(geometry.kernel), last)
+    one = outputs == (1, 1) and all(
+        table[0, 1] == n for table, n in zip(tables, shape[2:], strict=True)
+    )
+    whole_plane = whole_planes(shape, last) if one else None
+    return y_shape, useful, tables, (*planes(shape, last), *both), whole_plane
+
+
+def shares(divisors: tuple[Array, Array], dtype: Any) -> tuple[Array, Array, bool]:
+    """What one cell counts in the average, as a factor for each output row and column.
+
+    And whether all count the same.
+    """
+    rows, columns = (np.asarray(d, float).tobytes() for d in divisors)
+    return _shares(rows, columns, dtype)
+
+
+@lru_cache(maxsize=256)
+def _shares(rows: bytes, columns: bytes, dtype: Any) -> tuple[Array, Array, bool]:
+    factors = [np.reciprocal(np.frombuffer(d)).astype(dtype) for d in (rows, columns)]
+    return factors[0], factors[1], all((f == f[0]).all() for f in factors)

@@ -6,16 +6,29 @@ plain memory a line's cells of one phase (their position modulo the stride) meet
 outputs.
 """
 
+from functools import lru_cache
+from math import prod
+from typing import Any
+
 import numpy as np
 from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, empty, is_channels_last
+from convscape.kernels.cpu.layout import Array, is_channels_last
 from convscape.kernels.cpu.pool_average import shares
-from convscape.kernels.cpu.pool_axes import CHUNK, backward, in_line, interleave, planes, whole
+from convscape.kernels.cpu.pool_axes import (
+    CHUNK,
+    backward,
+    blank,
+    in_line,
+    interleave,
+    planes,
+    teams,
+    whole,
+)  # fmt: skip
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
-from convscape.kernels.cpu.pool_loops import total_lanes
+from convscape.kernels.cpu.pool_loops import total_lanes, total_pairs
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
@@ -25,6 +38,9 @@ _many = total_lanes(Shape(VECTORS, 1, whole=True))
 _many_masked = total_lanes(Shape(VECTORS, 1, whole=False))
 _one = total_lanes(Shape(1, 1, whole=True))
 _one_masked = total_lanes(Shape(1, 1, whole=False))
+_pairs = total_pairs(Shape(VECTORS, 1, whole=True))
+_pairs_masked = total_pairs(Shape(VECTORS, 1, whole=False))
+_pair_masked = total_pairs(Shape(1, 1, whole=False))
 
 
 @kernel
@@ -71,7 +87,7 @@ def _grad_part(
         for plane in range(first, last, together):
             to = (plane * h_size + h) * w_size
             start = (plane * h_out + o) * w_out
-            out = (dx, to, h_size * w_size, w_size) if w_stride == 1 else (
+            out = (dx, to, h_size * w_size, w_size) if w_stride <= 2 else (
                 split, 0, w_stride * room, room
             )  # fmt: skip
             if even:
@@ -90,7 +106,7 @@ def _grad_part(
                 source = (1, 0, 0, w_out, w_out)
                 share = dy.dtype.type(1)
                 _plain_line_grad(added, source, share, out, line_phases, together, w_stride, w_fall)
-            if w_stride > 1:
+            if w_stride > 2:
                 for v in range(together):
                     start = to + v * h_size * w_size
                     interleave(
@@ -120,6 +136,22 @@ def _plain_line_grad(given, source, share, out, line_phases, vectors, w_stride, 
     lanes = _LANE_BYTES // given.itemsize
     rows, at, row_step, jump, w_out = source
     to, start, out_jump, room = out
+    if w_stride == 2:
+        _, columns, shift = line_phases[0]
+        _, odd_columns, odd_shift = line_phases[1]
+        falls = max(columns, odd_columns) * w_fall
+        for k in range(0, (room + 1) // 2, lanes):
+            even = (rows, columns, at, row_step, 0, shift + k, -w_fall, w_out, jump)
+            odd = (rows, odd_columns, at, row_step, 0, odd_shift + k, -w_fall, w_out, jump)
+            target = (start, 2 * k, room, out_jump)
+            low, high = min(shift, odd_shift) + k - falls, max(shift, odd_shift) + k
+            if vectors == 1:
+                _pair_masked(given, even, odd, share, to, target)
+            elif whole(low, high, lanes, 1, w_out, 2 * k + lanes, room):
+                _pairs(given, even, odd, share, to, target)
+            else:
+                _pairs_masked(given, even, odd, share, to, target)
+        return
     for phase in range(w_stride):
         _, columns, shift = line_phases[phase]
         for k in range(0, room, lanes):
@@ -189,14 +221,21 @@ def average_grad(
         (N, C, H, W) in dy's memory order.
     """
     last = is_channels_last(dy)
-    dx = empty((*dy.shape[:2], *spatial), dy.dtype, last)
+    line, dx = blank((*dy.shape[:2], *spatial), dy.dtype, last)
     if dx.size:
-        tables, both, (_, h_fall, _, w_fall) = backward(geometry, spatial)
-        rows, columns = shares(divisors, dy.dtype)
-        even = bool((rows == rows[0]).all() and (columns == columns[0]).all())
+        useful, before, after = _call(geometry, dx.shape, last)
         launch(
-            _grad_part, _grad_team, threads,
-            in_line(dy, last), in_line(dx, last), *tables, rows, columns, even,
-            *planes(dx.shape, last), *both, (h_fall, w_fall),
+            _grad_part, _grad_team, min(threads, useful),
+            in_line(dy, last), line, *before, *shares(divisors, dy.dtype), *after,
         )  # fmt: skip
     return dx
+
+
+@lru_cache(maxsize=1024)
+def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
+    """The threads worth starting, and the kernel's arguments around the shares."""
+    spatial = shape[2], shape[3]
+    tables, both, (_, h_fall, _, w_fall) = backward(geometry, spatial)
+    outputs = prod(shape[:2]) * prod(geometry.outputs(spatial))
+    useful = teams(outputs * prod(geometry.kernel) + prod(shape), last)
+    return useful, tables, (*planes(shape, last), *both, (h_fall, w_fall))

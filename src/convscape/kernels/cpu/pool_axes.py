@@ -13,12 +13,16 @@ import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.window import Window
+from convscape.kernels.cpu import memory
 from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.simd import SIMD
 
 CHUNK = 256
 """Channels that one thread pools at a time, so that few and deep pixels are divided too."""
+
+_GRAIN = 1 << 17
+"""Cells that one thread reads in the time that another takes to start."""
 
 Axis = tuple[int, int, int, int, int, int]
 """(kernel, stride, dilation, low padding, input cells, output cells)."""
@@ -77,7 +81,24 @@ def firsts(geometry: Geometry, spatial: tuple[int, int], dtype: Any) -> Array:
 
 def in_line(x: Array, last: bool) -> Array:
     """An array's memory as one dimension, in channels-last or plain order; copied if need be."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1) if last else x).reshape(-1)
+    return (x.transpose(0, 2, 3, 1) if last else x).ravel()
+
+
+def blank(shape: tuple[int, int, int, int], dtype: Any, last: bool) -> tuple[Array, Array]:
+    """`layout.empty`, as one dimension and as what it is."""
+    n, c, h, w = shape
+    line = memory.empty(n * c * h * w, dtype)
+    if last:
+        return line, line.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+    return line, line.reshape(shape)
+
+
+def teams(cells: int, last: bool) -> int:
+    """Threads worth starting for so many cells to read or write: one wakes in about 5 us.
+
+    A plain line's cells cost about four times as much as channels, which always fill vectors.
+    """
+    return max(1, (cells if last else 4 * cells) // _GRAIN)
 
 
 def planes(shape: tuple[int, ...], last: bool) -> tuple[int, int]:

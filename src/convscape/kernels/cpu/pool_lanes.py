@@ -87,6 +87,14 @@ class Memory:
         function = self._intrinsic("gather", self.vector, given, f"v{self.lanes}p0")
         return self.builder.call(function, [pointers, ir.Constant(_I32, self.bytes), mask, fill])
 
+    def sum_lanes(self, value: Any) -> Any:
+        """The sum of a vector's lanes, in halves, so that no addition waits for all others."""
+        kind = ir.FunctionType(self.element, [self.element, self.vector])
+        full = f"llvm.vector.reduce.fadd.v{self.lanes}f{8 * self.bytes}"
+        module = self.builder.module
+        function = module.globals.get(full) or ir.Function(module, kind, full)
+        return self.builder.call(function, [self.element(0.0), value], fastmath=("reassoc",))
+
     def _pointer(self, at: Any) -> Any:
         return self.builder.bitcast(self.builder.gep(self.data, [at]), self.vector.as_pointer())
 
@@ -231,6 +239,23 @@ def _places(builder: Any, at: Any, jump: Any, vectors: int) -> list[Any]:
 def in_lanes(builder: Any, number: Any, cells: Memory) -> Any:
     """A kernel cell's number in all lanes."""
     return splat(builder, builder.trunc(number, cells.element), cells.lanes)
+
+
+def write_pairs(
+    memory: Memory, even: Sequence[Any], odd: Sequence[Any], target: Any, shape: Shape
+) -> None:
+    """Store two vectors' lanes in turns, as `TARGET` says."""
+    builder, lanes = memory.builder, memory.lanes
+    at, lane, limit, jump = parts(builder, target)
+    places = _places(builder, at, jump, shape.vectors)
+    for half in range(2):
+        numbers = range(half * lanes // 2, (half + 1) * lanes // 2)
+        order = [n for i in numbers for n in (i, lanes + i)]
+        turns = ir.Constant(ir.VectorType(_I32, lanes), order)
+        start = builder.add(lane, ir.Constant(_I64, half * lanes))
+        mask = None if shape.whole else inside(builder, start, limit, lanes)
+        for a, b, place in zip(even, odd, places, strict=True):
+            memory.store(builder.shuffle_vector(a, b, turns), builder.add(place, start), mask)
 
 
 def write(memory: Memory, values: Sequence[Any], target: Any, shape: Shape) -> None:

@@ -23,6 +23,7 @@ from convscape.kernels.cpu.pool_lanes import (
     parts,
     splat,
     write,
+    write_pairs,
 )
 from convscape.kernels.cpu.simd import SIMD
 
@@ -159,6 +160,70 @@ def total_lanes(shape: Shape) -> Callable[..., None]:
             factor = splat(builder, args[3], lanes) if one else memory(3).load(args[4])
             found = [builder.fmul(total, factor) for total in found]
             write(memory(5), found, args[6], shape)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return cast(Callable[..., None], apply)
+
+
+def plane_totals(shape: Shape) -> Callable[..., None]:
+    """An intrinsic for one sum over all lanes and kernel cells of each vector.
+
+    The intrinsic is `f(x, taps, share, y, at)`: y[at + v] = share * (the sum of vector v).
+    """
+
+    @intrinsic
+    def apply(_context: Any, x: Any, taps: Any, share: Any, y: Any, at: Any) -> Any:
+        signature = types.void(x, TAPS, share, y, INTEGER)
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            lanes = SIMD.lanes(x.dtype.bitwidth // 8)
+            memory, out = (Memory(context, builder, sig.args[i], args[i], lanes) for i in (0, 3))
+            walks = Taps(builder, args[1])
+            read = Reader(memory, shape, walks, None, 0.0)
+
+            def body(place: Any, lane: Any, *totals: Any) -> Sequence[Any]:
+                return list(map(builder.fadd, totals, read(place, lane)))
+
+            for v, total in enumerate(nest(builder, walks, [read.fill] * shape.vectors, body)):
+                value = builder.fmul(memory.sum_lanes(total), args[2])
+                place = builder.add(args[4], args[4].type(v))
+                builder.store(value, builder.gep(out.data, [place]))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return cast(Callable[..., None], apply)
+
+
+def total_pairs(shape: Shape) -> Callable[..., None]:
+    """As `total_lanes` twice, for even and for odd results, which are stored in turns.
+
+    The intrinsic is `f(x, even, odd, share, y, target)`, where even and odd are taps and the share
+    is a number.
+    """
+
+    @intrinsic
+    def apply(_context: Any, x: Any, even: Any, odd: Any, share: Any, y: Any, target: Any) -> Any:
+        signature = types.void(x, TAPS, TAPS, share, y, TARGET)
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            lanes = SIMD.lanes(x.dtype.bitwidth // 8)
+            memory, out = (Memory(context, builder, sig.args[i], args[i], lanes) for i in (0, 4))
+            factor = splat(builder, args[3], lanes)
+
+            def totals(pack: Any) -> Sequence[Any]:
+                walks = Taps(builder, pack)
+                read = Reader(memory, shape, walks, None, 0.0)
+
+                def body(at: Any, lane: Any, *before: Any) -> Sequence[Any]:
+                    return list(map(builder.fadd, before, read(at, lane)))
+
+                found = nest(builder, walks, [read.fill] * shape.vectors, body)
+                return [builder.fmul(total, factor) for total in found]
+
+            write_pairs(out, totals(args[1]), totals(args[2]), args[5], shape)
             return context.get_dummy_value()
 
         return signature, generate

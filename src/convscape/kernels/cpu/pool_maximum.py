@@ -4,6 +4,8 @@ Where a maximum was found is kept as the kernel cell's number, in one byte for k
 cells; where no gradient will be asked for it is not kept.
 """
 
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,17 @@ from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, empty, is_channels_last
-from convscape.kernels.cpu.pool_axes import CHUNK, firsts, forward, in_line, planes, whole
+from convscape.kernels.cpu.layout import Array, is_channels_last
+from convscape.kernels.cpu.pool_axes import (
+    CHUNK,
+    blank,
+    firsts,
+    forward,
+    in_line,
+    planes,
+    teams,
+    whole,
+)  # fmt: skip
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import maximum_lanes
 from convscape.kernels.cpu.simd import SIMD
@@ -141,26 +152,36 @@ def maximum(x: Array, geometry: Geometry, threads: int) -> tuple[Array, Array]:
         uint8 for kernels of up to 256 cells, else int32.
     """
     last = is_channels_last(x)
-    shape = (*x.shape[:2], *geometry.outputs(x.shape[2:]))
-    cells = geometry.kernel[0] * geometry.kernel[1]
-    where = empty(shape, np.uint8 if cells <= 256 else np.int32, last)
-    return _maxima(x, where, geometry, last, threads), where
+    shape, useful, fixed, dtype = _call(geometry, x.shape, last, True)
+    y_line, y = blank(shape, x.dtype, last)
+    where_line, where = blank(shape, dtype, last)
+    if y.size:
+        threads = min(threads, useful)
+        given = in_line(x, last), y_line, where_line
+        launch(_maximum_part, _maximum_team, threads, *given, *fixed)
+    return y, where
 
 
 def maximum_only(x: Array, geometry: Geometry, threads: int) -> Array:
     """The maximum of every window alone: what inference needs."""
-    return _maxima(x, None, geometry, is_channels_last(x), threads)
-
-
-def _maxima(x: Array, where: Any, geometry: Geometry, last: bool, threads: int) -> Array:
-    spatial = x.shape[2:]
-    outputs, tables, both = forward(geometry, spatial)
-    y = empty((*x.shape[:2], *outputs), x.dtype, last)
+    last = is_channels_last(x)
+    shape, useful, fixed, _ = _call(geometry, x.shape, last, False)
+    line, y = blank(shape, x.dtype, last)
     if y.size:
-        dtype = np.uint8 if where is None else where.dtype.type
-        launch(
-            _maximum_part, _maximum_team, threads,
-            in_line(x, last), in_line(y, last), where if where is None else in_line(where, last),
-            *tables, firsts(geometry, spatial, dtype), *planes(x.shape, last), *both,
-        )  # fmt: skip
+        threads = min(threads, useful)
+        launch(_maximum_part, _maximum_team, threads, in_line(x, last), line, None, *fixed)
     return y
+
+
+@lru_cache(maxsize=1024)
+def _call(
+    geometry: Geometry, shape: tuple[int, int, int, int], last: bool, kept: bool
+) -> tuple[Any, ...]:
+    """The shape of y, threads worth starting, the kernel's arguments, and the numbers' dtype."""
+    spatial = shape[2], shape[3]
+    outputs, tables, both = forward(geometry, spatial)
+    y_shape = (*shape[:2], *outputs)
+    cells = prod(geometry.kernel)
+    dtype = np.uint8 if cells <= 256 or not kept else np.int32
+    fixed = *tables, firsts(geometry, spatial, dtype), *planes(shape, last), *both
+    return y_shape, teams(prod(y_shape) * cells, last), fixed, dtype

@@ -7,6 +7,8 @@ interleaved at the end.
 """
 
 from functools import lru_cache
+from math import prod
+from typing import Any
 
 import numpy as np
 from numba import prange
@@ -17,10 +19,12 @@ from convscape.kernels.cpu.layout import Array, empty, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
     backward,
+    blank,
     forward,
     in_line,
     interleave,
     planes,
+    teams,
     whole,
 )  # fmt: skip
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
@@ -29,6 +33,7 @@ from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
 _LANE_BYTES = SIMD.bits // 8
+_SHORT = 48  # outputs of a line up to which a plane is scattered in one loop
 
 _many = chosen_lanes(Shape(VECTORS, 1, whole=True))
 _many_masked = chosen_lanes(Shape(VECTORS, 1, whole=False))
@@ -144,26 +149,42 @@ def _gather_team(
 
 
 @kernel
-def _scatter_part(part, parts, dy, where, dx, offsets, count, height, width):
-    (_, h_stride, _, top, h_size, h_out) = height
+def _scatter_part(part, parts, dy, where, dx, offsets, starts, count, height, width):
+    """Plane after plane: every output adds its dy where its maximum was."""
+    (r_size, h_stride, h_dilation, top, h_size, h_out) = height
     (_, w_stride, _, left, w_size, w_out) = width
-    size = h_size * w_size
+    size, outputs = h_size * w_size, h_out * w_out
     for plane in range(count * part // parts, count * (part + 1) // parts):
         out = dx[plane * size : (plane + 1) * size]
-        for i in range(size):
-            out[i] = 0
+        if len(starts):
+            for i in range(size):
+                out[i] = 0
+            given = dy[plane * outputs : (plane + 1) * outputs]
+            cell = where[plane * outputs : (plane + 1) * outputs]
+            for o in range(outputs):
+                out[np.uint64(starts[o] + offsets[cell[o]])] += given[o]
+            continue
+        ready = 0  # cells that are zeroed: no more than the next outputs need, to stay in the cache
         for h in range(h_out):
-            at = (plane * h_out + h) * w_out
+            row = h * h_stride - top
+            reach = size
+            if h + 1 < h_out:
+                reach = min(size, (row + (r_size - 1) * h_dilation + 1) * w_size)
+            fresh = out[ready:reach]
+            for i in range(len(fresh)):
+                fresh[i] = 0
+            ready = max(ready, reach)
+            at = plane * outputs + h * w_out
             given, cell = dy[at : at + w_out], where[at : at + w_out]
-            start = (h * h_stride - top) * w_size - left
+            start = row * w_size - left
             for w in range(w_out):
                 out[np.uint64(start + w * w_stride + offsets[cell[w]])] += given[w]
 
 
 @team
-def _scatter_team(parts, dy, where, dx, offsets, count, height, width):
+def _scatter_team(parts, dy, where, dx, offsets, starts, count, height, width):
     for part in prange(parts):
-        _scatter_part(np.int64(part), parts, dy, where, dx, offsets, count, height, width)
+        _scatter_part(np.int64(part), parts, dy, where, dx, offsets, starts, count, height, width)
 
 
 @kernel
@@ -206,18 +227,26 @@ def maximum_grad(
         (N, C, H, W) in the memory order of `where`.
     """
     last = is_channels_last(where)
-    dx = empty((*dy.shape[:2], *spatial), dy.dtype, last)
-    if not dx.size:
-        return dx
-    arrays = in_line(dy, last), in_line(where, last), in_line(dx, last)
-    tables, both, steps = backward(geometry, spatial)
-    count, run = planes(dx.shape, last)
-    if not last and both[1][1] > 1 and count >= 4 * threads and _all_real(geometry, spatial):
-        offsets = _offsets(geometry, spatial[1])
-        launch(_scatter_part, _scatter_team, threads, *arrays, offsets, count, *both)
-    else:
-        launch(_gather_part, _gather_team, threads, *arrays, *tables, count, run, *both, steps)
+    line, dx = blank((*dy.shape[:2], *spatial), dy.dtype, last)
+    if dx.size:
+        part, team, useful, fixed = _call(geometry, dx.shape, last)
+        arrays = in_line(dy, last), in_line(where, last), line
+        launch(part, team, min(threads, useful), *arrays, *fixed)
     return dx
+
+
+@lru_cache(maxsize=1024)
+def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
+    """The kernel and its parallel twin, the threads worth starting, and the kernel's arguments."""
+    spatial = shape[2], shape[3]
+    tables, both, steps = backward(geometry, spatial)
+    count, run = planes(shape, last)
+    outputs = prod(geometry.outputs(spatial))
+    if not last and count >= 8 and _all_real(geometry, spatial):
+        fixed = _offsets(geometry, spatial[1]), _starts(geometry, spatial), count, *both
+        return _scatter_part, _scatter_team, teams(prod(shape) // 4 + outputs * count, last), fixed
+    useful = teams(prod(shape[:2]) * outputs * prod(geometry.kernel) + prod(shape), last)
+    return _gather_part, _gather_team, useful, (*tables, count, run, *both, steps)
 
 
 def pick(x: Array, where: Array, geometry: Geometry, threads: int) -> Array:
@@ -256,3 +285,15 @@ def _offsets(geometry: Geometry, columns: int) -> Array:
     rows = np.arange(h.kernel)[:, None] * h.dilation * columns
     offsets: Array = (rows + np.arange(w.kernel) * w.dilation).reshape(-1)
     return offsets
+
+
+@lru_cache(maxsize=256)
+def _starts(geometry: Geometry, spatial: tuple[int, int]) -> Array:
+    """Where each window starts in its plane; empty for long lines, which need no table."""
+    h_out, w_out = geometry.outputs(spatial)
+    if w_out > _SHORT:
+        return np.empty(0, np.int64)
+    h, w = geometry.windows
+    rows = (np.arange(h_out)[:, None] * h.stride - h.padding[0]) * spatial[1]
+    starts: Array = (rows + np.arange(w_out) * w.stride - w.padding[0]).reshape(-1)
+    return starts

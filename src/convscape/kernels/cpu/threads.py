@@ -35,7 +35,8 @@ def launch(
         return
     _owner = os.getpid()
     before = numba.get_num_threads()
-    numba.set_num_threads(threads)
+    if threads != before:
+        numba.set_num_threads(threads)
     try:
         if numba.threading_layer() == "workqueue":
             # Numba's own pool, used where OpenMP and TBB are missing, aborts the process when
@@ -45,4 +46,5 @@ def launch(
         else:
             team(threads, *arguments)
     finally:
-        numba.set_num_threads(before)
+        if threads != before:
+            numba.set_num_threads(before)
