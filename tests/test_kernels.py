@@ -152,7 +152,9 @@ def test_a_named_algorithm_that_refuses_says_why() -> None:
     p = Problem("convolution", (1, 4, 8, 8), geometry=g)
     with pytest.raises(InputError, match="one input and one output channel a group"):
         choose(p, "depthwise")
-    with pytest.raises(InputError, match="known: auto, depthwise, winograd, gemm, framework"):
+    with pytest.raises(
+        InputError, match="known: auto, direct, depthwise, winograd, gemm, framework"
+    ):
         choose(p, "fast")
 
 
@@ -179,11 +181,19 @@ def test_the_page_on_kernels_says_what_happens() -> None:
     assert result.failed == 0
 
 
+def test_direct_takes_the_cheapest_that_sums_products_as_they_are() -> None:
+    g = Geometry.of((56, 56), 3, 1, 1, in_channels=64, out_channels=64)
+    assert choose(Problem("convolution", (1, 64, 56, 56), geometry=g), "direct").name == "gemm"
+    each = Geometry.of((56, 56), 3, 1, 1, in_channels=64, out_channels=64, groups=64)
+    wanted = Problem("convolution", (1, 64, 56, 56), geometry=each)
+    assert choose(wanted, "direct").name == "depthwise"
+
+
 def test_a_weight_gradient_is_chosen_for_itself() -> None:
-    g = Geometry.of((14, 14), 3, 1, 1, in_channels=512, out_channels=512)
-    problem = Problem("convolution", (1, 512, 14, 14), geometry=g)
-    assert choose(problem).name == "gemm"
-    assert choose(replace(problem, direction="weight_gradient")).name == "winograd"
+    g = Geometry.of((28, 28), 3, 1, 1, in_channels=24, out_channels=64)
+    problem = Problem("convolution", (1, 24, 28, 28), geometry=g)
+    assert choose(problem).name == "winograd"
+    assert choose(replace(problem, direction="weight_gradient")).name == "gemm"
 
 
 # --- processes ---------------------------------------------------------------------------------

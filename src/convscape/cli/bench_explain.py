@@ -72,7 +72,7 @@ def lines(answer: dict[str, Any]) -> list[str]:
     return [
         *text,
         "",
-        "cost: predicted multiply-adds, or values touched; the lowest is taken",
+        "cost: predicted nanoseconds of one thread; the lowest is taken",
     ]
 
 

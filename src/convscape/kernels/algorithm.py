@@ -55,9 +55,11 @@ class Algorithm:
             `normalize` and `normalize_grad`, all with the signatures of
             `convscape.kernels.reference`.
         refuses: The reason why it cannot solve a problem, or None when it can.
-        cost: Multiply-adds (or values touched) that it spends, idle vector lanes included.
+        cost: Predicted nanoseconds of one thread, see `convscape.kernels.cost`.
         workspace: Bytes it allocates beside its result, for the forward pass.
         source: Where the method is described.
+        exact: Whether it sums the products as they are, so that a NaN or Inf reaches the outputs
+            that read it and no others.
     """
 
     name: str
@@ -67,3 +69,10 @@ class Algorithm:
     cost: Callable[[Problem], int]
     workspace: Callable[[Problem], int]
     source: str
+    exact: bool = True
+
+
+def geometry_of(problem: Problem) -> Geometry:
+    """The geometry of a problem that has one."""
+    assert problem.geometry is not None, f"a {problem.op} problem has a geometry"
+    return problem.geometry

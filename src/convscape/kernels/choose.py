@@ -17,7 +17,7 @@ class Verdict:
     Args:
         algorithm: The row of the table.
         refusal: Why it cannot solve it; None when it can.
-        cost: Multiply-adds (or values touched), None when it refuses.
+        cost: Predicted nanoseconds of one thread, None when it refuses.
         workspace: Bytes allocated beside the result, None when it refuses.
         chosen: Whether `choose` takes it.
     """
@@ -34,12 +34,13 @@ def choose(problem: Problem, algorithm: str = "auto") -> Algorithm:
     """The algorithm for a problem.
 
     With "auto" it is the compiled algorithm of the lowest cost among those that do not refuse; the
-    framework's own op when all refuse. A named algorithm is taken or its refusal raised; nothing
-    else is tried in silence.
+    framework's own op when all refuse. "direct" is the same among the exact ones, which sum the
+    products as they are: use it where NaN or Inf must stay local. A named algorithm is taken or its
+    refusal raised; nothing else is tried in silence.
 
     Args:
         problem: What is to be computed.
-        algorithm: "auto", or the name of a row for this op.
+        algorithm: "auto", "direct", or the name of a row for this op.
 
     Returns:
         A row of the table.
@@ -54,8 +55,14 @@ def choose(problem: Problem, algorithm: str = "auto") -> Algorithm:
         'winograd'
     """
     rows = [row for row in TABLE if row.op == problem.op]
-    if algorithm == "auto":
-        able = [row for row in rows if row.name != "reference" and row.refuses(problem) is None]
+    if algorithm in ("auto", "direct"):
+        able = [
+            row
+            for row in rows
+            if row.name != "reference"
+            and (row.exact or algorithm == "auto")
+            and row.refuses(problem) is None
+        ]
         # The framework's row, which has no module, comes last whatever it claims to cost.
         return min(able, key=lambda row: (row.module is None, row.cost(problem)))
     for row in rows:
@@ -71,7 +78,7 @@ def choose(problem: Problem, algorithm: str = "auto") -> Algorithm:
     raise InputError(
         f"algorithm must be one that computes {problem.op}",
         f"algorithm={algorithm!r}",
-        f"known: auto, {', '.join(row.name for row in rows)}",
+        f"known: auto, direct, {', '.join(row.name for row in rows)}",
     )
 
 
@@ -90,10 +97,10 @@ def explain(problem: Problem) -> tuple[Verdict, ...]:
         >>> for v in explain(Problem("convolution", (1, 4, 8, 8), geometry=g)):
         ...     print(v.algorithm.name, v.refusal or v.cost)
         depthwise has one input and one output channel a group
-        winograd 82016
-        gemm 23040
-        framework 7776
-        reference 7776000
+        winograd 20884
+        gemm 20746
+        framework 20233
+        reference 797600
     """
     chosen = choose(problem)
     verdicts = []

@@ -26,6 +26,7 @@ from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.gemm_pointwise import pointwise
 from convscape.kernels.cpu.gemm_weight import weight_grad
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, empty, flat, is_channels_last, padded
@@ -290,13 +291,18 @@ def forward(
         (N, K, H', W'), in channels-last memory when x is.
     """
     n, _, *spatial = x.shape
+    groups = geometry.groups
     y = empty((n, *geometry.output_shape(spatial)), x.dtype, is_channels_last(x))
     if y.size == 0:
         return y
     height, width = geometry.windows
-    memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
     if bias is None:
         bias = np.zeros(geometry.out_channels, x.dtype)
+    if _is_pointwise(x, geometry):
+        view = _strided(x, geometry, y.shape)
+        pointwise(view, weight[:, :, 0, 0], np.ascontiguousarray(bias), relu, groups, y, threads)
+        return y
+    memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
     _correlate(
         memory, 0, (sn, sh * height.stride, sw * width.stride),
         _grouped(weight, geometry), (sh * height.dilation, sw * width.dilation),
@@ -327,6 +333,16 @@ def input_grad(
     n = dy.shape[0]
     dx = empty((n, geometry.in_channels, *spatial), dy.dtype, is_channels_last(dy))
     if dx.size == 0:
+        return dx
+    if _is_pointwise(dy, geometry):
+        if max(w.stride for w in geometry.windows) > 1:
+            dx[:] = 0
+        groups, bias = geometry.groups, np.zeros(geometry.in_channels, dy.dtype)
+        # (K, C / groups) to (C, K / groups), group by group.
+        backwards = _grouped(weight, geometry)[..., 0, 0].swapaxes(1, 2)
+        backwards = backwards.reshape(geometry.in_channels, -1) if groups > 1 else backwards[0]
+        view = _strided(dx, geometry, dy.shape)
+        pointwise(dy, backwards, bias, False, groups, view, threads)
         return dx
     axes = [
         [phase_of(w, phase, size) for phase in range(min(w.stride, size))]
@@ -404,6 +420,22 @@ def _batch_last(
         for (a, b, d, size), kernel, outputs in zip(axes, taps, (h, w), strict=True)
     ]
     return 10 * prod(real) < 9 * prod(taps) * h * w
+
+
+def _is_pointwise(x: Array, geometry: Geometry) -> bool:
+    """Whether pixels that are neighbours in memory are multiplied one by one."""
+    return (
+        geometry.kernel == (1, 1)
+        and all(w.padding == (0, 0) for w in geometry.windows)
+        and x.strides[3] == x.itemsize
+        and not is_channels_last(x)
+    )
+
+
+def _strided(x: Array, geometry: Geometry, grid: tuple[int, ...]) -> Array:
+    """Every stride-th pixel of x, as many as the grid has."""
+    height, width = geometry.windows
+    return x[:, :, :: height.stride, :: width.stride][:, :, : grid[2], : grid[3]]
 
 
 def _grouped(weight: Array, geometry: Geometry) -> Array:

@@ -7,7 +7,8 @@ over tiles d of 6x6 input cells, which overlap by 2, summed over input channels;
 are taken in chunks whose points stay in the L2 cache. The input gradient is a forward problem with
 the kernel reversed; the weight gradient is in `winograd_weight`.
 
-One NaN or Inf spreads over its whole tile; where that matters, name `algorithm="gemm"`.
+One NaN or Inf spreads over its whole tile; where that matters, name
+`algorithm="direct"`.
 
 Source: A. Lavin and S. Gray, arXiv 1509.09308; blocking: A. Zlateski et al., "The Anatomy of
 Efficient FFT and Winograd Convolutions on Modern CPUs", ICS 2019.

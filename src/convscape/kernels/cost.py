@@ -1,0 +1,89 @@
+"""What each algorithm costs: predicted nanoseconds of one thread, by which `choose` decides.
+
+The weights were fitted to 26 measured 3x3 layers (2 to 56 cells a side, 16 to 512 channels, batches
+1 to 64) on one core of an AMD EPYC (Zen 4, AVX-512, 116 GFLOP/s): predictions lie within 20 % of
+the measured times, one of them within 40 %. Another CPU is faster or slower, but seldom for one
+algorithm alone; `convscape bench explain --measure` shows both numbers side by side.
+"""
+
+from math import prod
+
+from convscape.kernels.algorithm import Problem, geometry_of
+
+LANES = 16
+"""Of the widest vector; what idle lanes cost on a narrower one is less."""
+
+_ROWS = 6  # of the register tile
+_WIDE = 512  # pixels of an image from which on the weight gradient's columns are k, not c
+_CHUNK = 102  # tiles for which Winograd transforms the kernels once
+_START = 20_000  # nanoseconds of a call before the first product
+
+
+def rounded(value: int, step: int) -> int:
+    """The next multiple of a step."""
+    return -(-value // step) * step
+
+
+def matrix_product(problem: Problem) -> int:
+    """Products with the rows and lanes that lie idle, packing the weights, moving the pixels."""
+    geometry = geometry_of(problem)
+    c, k = (m // geometry.groups for m in (geometry.in_channels, geometry.out_channels))
+    outputs = geometry.outputs(problem.shape[2:])
+    pixels, weights = problem.shape[0] * prod(outputs), prod(geometry.weight_shape)
+    moved = pixels * (geometry.in_channels + geometry.out_channels)
+    taps = problem.shape[0] * _taps(problem, outputs)
+    if problem.direction == "weight_gradient":
+        if prod(outputs) >= _WIDE:
+            cells = rounded(c * prod(geometry.kernel), _ROWS)
+            products = pixels * cells * rounded(k, LANES) * geometry.groups
+        else:
+            products = taps * rounded(c, LANES) * rounded(k, _ROWS) * geometry.groups
+        return int(0.0207 * products + 1.0 * weights + 0.24 * moved) + _START
+    products = rounded(taps, _ROWS) * c * rounded(k, LANES) * geometry.groups
+    return int(0.0183 * products + 0.9 * weights + 0.48 * moved) + _START
+
+
+def winograd(problem: Problem) -> int:
+    """36 products a tile of 4x4 outputs; transforms of the tiles and of the kernels."""
+    geometry = geometry_of(problem)
+    c, k = geometry.in_channels, geometry.out_channels
+    tiles = problem.shape[0] * prod(-(-o // 4) for o in geometry.outputs(problem.shape[2:]))
+    # A transform of one channel takes as long as that of a vector's sixteen.
+    moved = tiles * sum(LANES * (m // LANES + m % LANES) for m in (c, k))
+    if problem.direction == "weight_gradient":
+        products = 36 * tiles * rounded(c, LANES) * rounded(k, _ROWS)
+        return int(0.0213 * products + 17.2 * moved + 10.6 * c * k) + _START
+    chunks = max(1, -(-tiles // _CHUNK))
+    products = 36 * chunks * rounded(-(-tiles // chunks), _ROWS) * c * rounded(k, LANES)
+    return int(0.0207 * products + 11.3 * moved + 6.1 * chunks * c * k) + _START
+
+
+def direct(problem: Problem) -> int:
+    """A sum over the kernel's cells, whose limit is reading them: nothing else competes with it."""
+    return int(0.03 * problem.work) + _START
+
+
+def memory_bound(problem: Problem) -> int:
+    """Values read or written at 10 GB/s."""
+    return int(0.4 * problem.work) + _START
+
+
+def interpreted(problem: Problem) -> int:
+    """An interpreted step."""
+    return 100 * problem.work + _START
+
+
+def _taps(problem: Problem, outputs: tuple[int, ...]) -> int:
+    """Kernel cells that an image's outputs multiply; on a batch's small maps the real ones."""
+    geometry = geometry_of(problem)
+    every = prod(geometry.kernel) * prod(outputs)
+    if problem.shape[0] < _ROWS or prod(outputs) > 256:
+        return every
+    real = 1
+    for window, size, many in zip(geometry.windows, problem.shape[2:], outputs, strict=True):
+        real *= sum(
+            0 <= o * window.stride - window.padding[0] + tap * window.dilation < size
+            for o in range(many)
+            for tap in range(window.kernel)
+        )
+    return real if 10 * real < 9 * every else every

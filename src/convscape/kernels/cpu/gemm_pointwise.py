@@ -1,0 +1,168 @@
+"""1x1 convolution of plain (N, C, H, W) memory on the register tile, without transposing it.
+
+    y[n, k, p] = bias[k] + Σ_c weight[k, c] x[n, c, p]
+
+Rows are output channels, whose weights are read where they lie, and columns are pixels, which are
+neighbours in plain memory. The pixels of a panel are copied together, channel by channel, so that
+the panel stays in the L2 cache while all output channels pass by. The input gradient is the same
+with the weights' axes exchanged; a stride is a view of every other pixel.
+"""
+
+import numpy as np
+from numba import prange
+
+from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.layout import Array, flat
+from convscape.kernels.cpu.simd import ROWS, SIMD
+from convscape.kernels.cpu.threads import launch
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
+
+_DEPTH = 512  # products of one piece of a sum: longer ones lose digits
+
+
+@kernel
+def _pack(x, strides, grid, first, real, width, channels, panel):
+    """Set panel[c][i] to x's pixel first + i; the lanes behind the last pixel become 0."""
+    _, h_size, w_size = grid
+    sn, sc, sh, sw = strides
+    i = 0
+    while i < real:
+        line, w = divmod(first + i, w_size)
+        n, h = divmod(line, h_size)
+        run = min(real - i, w_size - w)
+        at = n * sn + h * sh + w * sw
+        for c in range(channels):
+            out = panel[c * width + i : c * width + i + run]
+            source = x[at + c * sc :]
+            if sw == 1:
+                for j in range(run):
+                    out[j] = source[j]
+            elif sw == 2:
+                for j in range(run):
+                    out[j] = source[2 * j]
+            else:
+                for j in range(run):
+                    out[j] = source[j * sw]
+        i += run
+    if real < width:
+        for c in range(channels):
+            panel[c * width + real : (c + 1) * width] = 0
+
+
+@kernel
+def _store(tile, bias, relu, y, strides, grid, first, real, width, k, rows):
+    """Write the sums of `rows` output channels from k on to y's pixels from `first` on."""
+    _, h_size, w_size = grid
+    yn, yk, yh, yw = strides
+    i = 0
+    while i < real:
+        line, w = divmod(first + i, w_size)
+        n, h = divmod(line, h_size)
+        run = min(real - i, w_size - w)
+        at = n * yn + h * yh + w * yw
+        for r in range(rows):
+            out = y[at + (k + r) * yk :]
+            sums, b = tile[r * width + i : r * width + i + run], bias[k + r]
+            if yw != 1:
+                for j in range(run):
+                    v = sums[j] + b
+                    out[j * yw] = 0 if relu and v < 0 else v
+            elif relu:
+                for j in range(run):
+                    v = sums[j] + b
+                    out[j] = 0 if v < 0 else v
+            else:
+                for j in range(run):
+                    out[j] = sums[j] + b
+        i += run
+
+
+@kernel
+def _pointwise_part(
+    part, parts, x, x_strides, weight, w_strides, bias, relu, channels, lanes, grid, y, y_strides
+):
+    """A share of the panels; where there are few of them, of the output channels of each."""
+    groups, c_size, k_size = channels
+    pixels = grid[0] * grid[1] * grid[2]
+    widest = WIDEST * lanes
+    panels, lots = (pixels + widest - 1) // widest, (k_size + ROWS - 1) // ROWS
+    low, high, k_low, k_high = 0, panels, 0, k_size
+    if panels >= 16 * parts or lots < 2 * parts:
+        low, high = panels * part // parts, panels * (part + 1) // parts
+    else:
+        k_low, k_high = lots * part // parts * ROWS, min(lots * (part + 1) // parts * ROWS, k_size)
+    panel = np.empty(c_size * widest, x.dtype)
+    tile = np.empty(ROWS * widest, x.dtype)
+    # Rows behind the last output channel repeat it; their sums are dropped.
+    rows = np.minimum(np.arange(lots * ROWS), k_size - 1) * w_strides[0]
+    for g in range(groups):
+        at, by = g * c_size * x_strides[1], g * k_size * w_strides[0]
+        for p in range(low, high):
+            first = p * widest
+            real = min(widest, pixels - first)
+            done = 0
+            while done < real:
+                vectors = block_vectors(real - done, lanes)
+                width = vectors * lanes
+                some = min(width, real - done)
+                _pack(x[at:], x_strides, grid, first + done, some, width, c_size, panel)
+                for k in range(k_low, k_high, ROWS):
+                    for c in range(0, c_size, _DEPTH):
+                        depth = min(_DEPTH, c_size - c)
+                        shift = by + c * w_strides[1]
+                        if c == 0:
+                            multiply(
+                                vectors, weight, rows, k, shift, 0, w_strides[1],
+                                panel, 0, 0, width, 1, depth, tile, 0,
+                            )  # fmt: skip
+                        else:
+                            multiply_add(
+                                vectors, weight, rows, k, shift, 0, w_strides[1],
+                                panel, c * width, 0, width, 1, depth, tile, 0,
+                            )  # fmt: skip
+                    _store(
+                        tile, bias[g * k_size :], relu, y[g * k_size * y_strides[1] :], y_strides,
+                        grid, first + done, some, width, k, min(ROWS, k_high - k),
+                    )  # fmt: skip
+                done += width
+
+
+@team
+def _pointwise_team(
+    parts, x, x_strides, weight, w_strides, bias, relu, channels, lanes, grid, y, y_strides
+):
+    for part in prange(parts):
+        _pointwise_part(
+            np.int64(part), parts, x, x_strides, weight, w_strides, bias, relu, channels, lanes,
+            grid, y, y_strides,
+        )  # fmt: skip
+
+
+def pointwise(
+    x: Array, weight: Array, bias: Array, relu: bool, groups: int, y: Array, threads: int
+) -> None:
+    """Fill y, a view (N, K, H, W), from x, a view (N, C, H, W).
+
+    Args:
+        x: The input at the pixels of y, in plain memory.
+        weight: (K, C / groups), any strides; K runs over all groups.
+        bias: (K,).
+        relu: Whether negative results become 0.
+        groups: Channel groups.
+        y: The output, which shares no memory with x.
+        threads: Threads to use.
+    """
+    source, x_strides = flat(x)
+    kernels, w_strides = flat(weight)
+    out, y_strides = flat(y)
+    n, k, h, w = y.shape
+    grid = (n, h, w)
+    # Lines that follow each other in both are one line.
+    if all(s[2] == w * s[3] for s in (x_strides, y_strides)):
+        grid = (n, 1, h * w)
+    channels = (groups, weight.shape[1], k // groups)
+    launch(
+        _pointwise_part, _pointwise_team, threads,
+        source, x_strides, kernels, w_strides, bias, relu, channels,
+        SIMD.lanes(y.itemsize), grid, out, y_strides,
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""Bytes that each algorithm allocates beside its result, for one thread, in the forward pass."""
+
+from math import prod
+
+from convscape.kernels.algorithm import Problem, geometry_of
+from convscape.kernels.cost import LANES, rounded
+
+ITEMSIZE = {"float32": 4, "float64": 8}
+
+_POINTS = 9 << 20  # bytes of kernels' points above which they are made block by block
+_TILES = 102  # tiles whose points are made at once
+_BLOCK = 64  # channels of a block
+
+
+def matrix_product(problem: Problem) -> int:
+    """The padded channels-last input, and the packed weights."""
+    geometry = geometry_of(problem)
+    groups = geometry.groups
+    columns = rounded(geometry.out_channels // groups, LANES)
+    cells = _padded_cells(problem) + prod(geometry.weight_shape[1:]) * groups * columns
+    return cells * ITEMSIZE.get(problem.dtype, 8)
+
+
+def winograd(problem: Problem) -> int:
+    """Points of a chunk of tiles, and of the kernels: all, or a block and its products."""
+    geometry = geometry_of(problem)
+    c, k = geometry.in_channels, rounded(geometry.out_channels, LANES)
+    tiles = problem.shape[0] * prod(-(-o // 4) for o in geometry.outputs(problem.shape[2:]))
+    if 36 * 4 * c * k <= _POINTS and tiles > 2 * _TILES:
+        return 36 * 4 * c * k + (1 << 20)
+    chunk = min(tiles, _TILES)
+    return 36 * 4 * (chunk * c + _BLOCK * (_BLOCK + chunk))
+
+
+def depthwise(problem: Problem) -> int:
+    """The packed weights and biases, and 256 KiB for the rows of a few planes in plain order."""
+    geometry = geometry_of(problem)
+    channels = rounded(geometry.in_channels, LANES)
+    cells = (prod(geometry.kernel) + 1) * channels
+    return cells * ITEMSIZE.get(problem.dtype, 8) + (256 << 10)
+
+
+def cell_numbers(problem: Problem) -> int:
+    """The number of the kernel cell of each maximum, one byte each for up to 256 cells."""
+    geometry = geometry_of(problem)
+    size = 1 if prod(geometry.kernel) <= 256 else 4
+    return size * prod(problem.shape[:2]) * prod(geometry.outputs(problem.shape[2:]))
+
+
+def channel_sums(problem: Problem) -> int:
+    """Two float64 sums a channel."""
+    return 16 * problem.shape[1]
+
+
+def nothing(_: Problem) -> int:
+    """It works in place, or allocates where we do not see it."""
+    return 0
+
+
+def _padded_cells(problem: Problem) -> int:
+    n, c, *spatial = problem.shape
+    windows = geometry_of(problem).windows
+    return n * c * prod(max(0, m + sum(w.padding)) for w, m in zip(windows, spatial, strict=True))
