@@ -122,4 +122,5 @@ def _is_image(x: Any) -> bool:
 
 
 def _plain(y: Any) -> Any:
-    return y.contiguous() if _is_image(y) else y
+    turned = isinstance(y, Tensor) and y.dim() == 4 and y.is_contiguous(memory_format=_LAST)
+    return y.contiguous() if turned else y

@@ -27,9 +27,13 @@ def covered(x: Any) -> bool:
         and x.device.type == "cpu"
         and x.dtype in _TYPES
         and not torch.is_autocast_enabled("cpu")
-        and not torch._C._is_tracing()
-        and not torch._C._are_functorch_transforms_active()
+        and (torch.compiler.is_compiling() or not _followed())
     )
+
+
+def _followed() -> bool:
+    """Whether a trace or a transform goes through this call, and not numbers alone."""
+    return torch._C._is_tracing() or torch._C._are_functorch_transforms_active()
 
 
 def conv2d(
