@@ -97,7 +97,7 @@ def explain(problem: Problem) -> tuple[Verdict, ...]:
         >>> for v in explain(Problem("convolution", (1, 4, 8, 8), geometry=g)):
         ...     print(v.algorithm.name, v.refusal or v.cost)
         depthwise has one input and one output channel a group
-        winograd 20884
+        winograd 27664
         gemm 20746
         framework 20233
         reference 797600

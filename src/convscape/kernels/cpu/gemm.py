@@ -234,22 +234,25 @@ def _correlate_part(
                     if not written[t]:
                         tile[t * ROWS * width : (t + 1) * ROWS * width] = 0
                 k = g * k_size + k0
+                for p in range(size):
+                    sums = tile[p * width : p * width + real]
+                    for j in range(real):
+                        sums[j] += shift_by[j]
+                    if relu:
+                        for j in range(real):
+                            sums[j] = 0 if sums[j] < 0 else sums[j]
                 if yk == 1:
                     for p in range(size):
-                        sums = tile[p * width : (p + 1) * width]
-                        out = y[cells[p] + k : cells[p] + k + real]
-                        if relu:
-                            for j in range(real):
-                                v = sums[j] + shift_by[j]
-                                out[j] = 0 if v < 0 else v
-                        else:
-                            for j in range(real):
-                                out[j] = sums[j] + shift_by[j]
+                        _copy_vector(tile[p * width :], y[cells[p] + k : cells[p] + k + real])
                 else:
-                    for j in range(real):
-                        for p in range(size):
-                            v = tile[p * width + j] + shift_by[j]
-                            y[cells[p] + (k + j) * yk] = 0 if relu and v < 0 else v
+                    # Pixels that are neighbours in y are turned in blocks.
+                    p = 0
+                    while p < size:
+                        line = 1
+                        while p + line < size and cells[p + line] == cells[p] + line:
+                            line += 1
+                        transpose(tile, p * width, width, line, real, y, cells[p] + k * yk, yk)
+                        p += line
             at += r_size * s_size * c_size * width
             k0 += width
 
