@@ -108,6 +108,15 @@ def test_images_without_a_batch_indices_and_output_sizes_are_torchs() -> None:
         assert error(got, want) < 1e-5
 
 
+def test_statistics_that_are_no_longer_tracked_stay() -> None:
+    theirs = shaken(nn.Sequential(nn.BatchNorm2d(6)))[0]
+    theirs.track_running_stats = False
+    mine, x = convert(copy.deepcopy(theirs)), image(2, 6, 5, 5)
+    assert error(mine(x).detach(), theirs(x).detach()) < 1e-5
+    assert torch.equal(mine.running_mean, theirs.running_mean)
+    assert error(mine.eval()(x).detach(), theirs.eval()(x).detach()) < 1e-5
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_other_types_are_computed_in_their_own(dtype: torch.dtype) -> None:
     x = image(2, 6, 8, 8, dtype=dtype)
@@ -335,6 +344,15 @@ class Cases:
             y = self.norm(self.other(self.conv(x)))
             return self.relu(self.other(y)) + self.norm(y)
 
+    class Shared(Base):
+        """One convolution and one ReLU in two places, where different things follow and precede."""
+
+        def forward(self, x: Any) -> Any:
+            y = self.relu(self.other(self.conv(x)))
+            z = self.other(y) - 0.1
+            w = self.relu(torch.cat([z, z]))
+            return self.relu(z)[0] + z + w[:2]
+
     class Residual(Base):
         def forward(self, x: Any) -> Any:
             y = self.conv(x)
@@ -420,6 +438,10 @@ CASES: dict[str, list[str]] = {
     "TwoUsers": ["FusedConv2d", "ReLU", "sub"],
     "TwoUsersLoud": ["FusedConv2d", "ReLU_", "mul", "add", "sub", "relu_", "add"],
     "ConvTwice": ["FusedConv2d", "FusedConv2d", "FusedConv2d+relu", "FusedBatchNorm2d"],
+    "Shared": [
+        "FusedConv2d", "FusedConv2d+relu", "FusedConv2d", "sub", "cat", "ReLU_", "ReLU", "getitem",
+        "add", "getitem", "add_into",
+    ],
     "Residual": ["FusedConv2d", "FusedBatchNorm2d+relu"],
     "Broadcast": [
         "FusedConv2d", "adaptive_avg_pool2d", "FusedConv2d", "add_into", "ReLU_", "mean", "relu",
