@@ -7,12 +7,11 @@ auxiliary classifier).
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from convscape import ops
+from convscape.layers.torch import accelerate, convert
 
 Pair = int | tuple[int, int]
 
@@ -209,48 +208,11 @@ def network(name: str, *, training: bool = False) -> nn.Module:
     return model.train(training)
 
 
-class _Conv2d(nn.Conv2d):
-    def forward(self, x: Tensor) -> Tensor:
-        given: Any = self.stride, self.padding, self.dilation, self.groups
-        return ops.conv2d(x, self.weight, self.bias, *given)
-
-
-class _BatchNorm2d(nn.BatchNorm2d):
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training,
-            self.momentum or 0.0, self.eps,
-        )  # fmt: skip
-
-
-class _MaxPool2d(nn.MaxPool2d):
-    def forward(self, x: Tensor) -> Tensor:
-        given: Any = self.kernel_size, self.stride, self.padding
-        return ops.max_pool2d(x, *given)
-
-
-class _AvgPool2d(nn.AvgPool2d):
-    def forward(self, x: Tensor) -> Tensor:
-        given: Any = self.kernel_size, self.stride, self.padding
-        return ops.avg_pool2d(x, *given)
-
-
-_OURS: dict[type[nn.Module], type[nn.Module]] = {
-    nn.Conv2d: _Conv2d,
-    nn.BatchNorm2d: _BatchNorm2d,
-    nn.MaxPool2d: _MaxPool2d,
-    nn.AvgPool2d: _AvgPool2d,
-}
-
-
 def on_ops(model: nn.Module) -> nn.Module:
-    """A copy of a network whose windows and normalizations are `convscape.ops`."""
-    made = copy.deepcopy(model)
-    for module in made.modules():
-        module.__class__ = _OURS.get(type(module), type(module))
-    return made
+    """A copy of a network to be trained on our kernels."""
+    return convert(copy.deepcopy(model))
 
 
 def ours(model: nn.Module) -> nn.Module:
     """What a user of this package would run for inference."""
-    return on_ops(model)
+    return accelerate(model)

@@ -47,7 +47,7 @@ def inference_builders(model: nn.Module, x: Tensor) -> dict[str, Builder]:
         return copy.deepcopy(model).to(**last), x.contiguous(**last)
 
     def ours(_: Settings) -> Contestant:
-        return torchs("convscape", networks.ours(model).to(**last), x.contiguous(**last))
+        return torchs("convscape", networks.ours(model), x.contiguous(**last))
 
     def channels_last(_: Settings) -> Contestant:
         return torchs("torch, channels-last", *laid())
