@@ -529,3 +529,14 @@ def test_the_examples_run(name: str) -> None:
     result = doctest.testmod(module, extraglobs={"torch": torch})
     assert result.attempted > 0
     assert result.failed == 0
+
+
+def test_an_accelerated_model_follows_weights_that_are_loaded_into_it() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, 3, 3, stride=2)).eval()
+    other = nn.Sequential(nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, 3, 3, stride=2)).eval()
+    fast, x = accelerate(model), torch.randn(2, 4, 9, 9)
+    fast(x)  # packs the first weights
+    fast.load_state_dict(accelerate(other).state_dict())
+    torch.testing.assert_close(fast(x), other(x).detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(copy.deepcopy(fast)(x), fast(x))
+    assert len(pickle.dumps(fast)) < 20_000

@@ -31,10 +31,12 @@ class ConstantWeight:
     """A weight that does not change, and what algorithms make of it, made once.
 
     For inference: packing a large weight for the kernels can take as long as one small image's
-    convolution. The weight is copied, so that changes of the original do not reach it.
+    convolution.
 
     Args:
         weight: (K, C / groups, R, S).
+        copy: Whether the weight is copied, so that changes of the original do not reach it;
+            without, whoever changes it must make another.
 
     Example:
         >>> w = ConstantWeight(torch.ones(8, 4, 1, 1))
@@ -42,15 +44,15 @@ class ConstantWeight:
         torch.Size([1, 8, 2, 2])
     """
 
-    def __init__(self, weight: torch.Tensor) -> None:
-        self.tensor = weight.detach().clone()
-        self._packed: dict[tuple[Any, int], Any] = {}
+    def __init__(self, weight: torch.Tensor, copy: bool = True) -> None:
+        self.tensor = weight.detach().clone() if copy else weight.detach()
+        self._packed: dict[tuple[str, int], Any] = {}
 
     def packed(self, kernels: Any, geometry: Geometry) -> Any:
         """What `kernels.pack` makes of it; None where an algorithm packs nothing."""
         if not hasattr(kernels, "pack"):
             return None
-        key = kernels, geometry.groups
+        key = kernels.__name__, geometry.groups
         if key not in self._packed:
             self._packed[key] = kernels.pack(array(self.tensor), geometry, threads())
         return self._packed[key]

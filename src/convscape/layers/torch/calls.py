@@ -38,7 +38,7 @@ def _followed() -> bool:
 
 def conv2d(
     input: Tensor,
-    weight: Tensor,
+    weight: Tensor | ops.ConstantWeight,
     bias: Tensor | None = None,
     stride: Pair = 1,
     padding: str | Pair = 0,
@@ -51,6 +51,8 @@ def conv2d(
     given: Any = stride, padding, dilation, groups
     if covered(input):
         return ops.conv2d(input, weight, bias, *given, relu=relu)
+    if isinstance(weight, ops.ConstantWeight):
+        weight = weight.tensor
     y = functional.conv2d(input, weight, bias, *given)
     return torch.relu(y) if relu else y
 

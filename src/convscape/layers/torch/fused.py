@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscape import ops
 from convscape.layers.torch import calls
 from convscape.layers.torch.modules import BatchNorm2d, Conv2d
 
@@ -14,14 +15,29 @@ class FusedConv2d(Conv2d):
     """A convolution, and a ReLU if `relu` is set."""
 
     relu = False
+    _constant: tuple[tuple[int, int], ops.ConstantWeight] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what kernels made of the weight: a copy makes it again."""
+        return {name: value for name, value in vars(self).items() if name != "_constant"}
+
+    def _weight(self) -> ops.ConstantWeight:
+        """The weight as kernels have packed it, for as long as it is not written to."""
+        state = self.weight.data_ptr(), self.weight._version
+        if self._constant is None or self._constant[0] != state:
+            self._constant = state, ops.ConstantWeight(self.weight, copy=False)
+        return self._constant[1]
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) or (C, H, W) to (N, K, H', W') or (K, H', W')."""
         if self.padding_mode != "zeros":
             y = super().forward(input)
             return torch.relu_(y) if self.relu else y
+        weight: Tensor | ops.ConstantWeight = self.weight
+        if calls.covered(input) and not torch.compiler.is_compiling():
+            weight = self._weight()
         return calls.conv2d(
-            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
+            input, weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
             relu=self.relu,
         )  # fmt: skip
 
