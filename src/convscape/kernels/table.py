@@ -122,8 +122,9 @@ def _numbers_bytes(problem: Problem) -> int:
 
 
 def _channel_bytes(problem: Problem) -> int:
-    """Two float64 sums and five coefficients a channel, whole strips."""
-    return (16 + 5 * _ITEMSIZE.get(problem.dtype, 8)) * (-(-problem.shape[1] // 64) * 64)
+    """Nine float64 numbers a channel, and a table of seven rows of about 1024 elements or more."""
+    channels = problem.shape[1]
+    return 72 * channels + 7 * _ITEMSIZE.get(problem.dtype, 8) * max(1024, channels)
 
 
 def _nothing(_: Problem) -> int:
