@@ -29,8 +29,12 @@ SHAPES = (
     (5, 17, 9, 9),
     (4, 64, 8, 8),
     (1, 2, 70, 70),
+    (4, 19, 31, 33),
+    (2, 3, 150, 151),
+    (700, 131),
 )
-"""One channel, primes, odd rows, one value a run, fewer and more than a vector or a strip."""
+"""One channel, primes, odd rows, one value a run, fewer and more than a vector or a row;
+the last ones are large enough for two threads."""
 
 FUSED = tuple(product((False, True), (False, True)))
 """With and without ReLU and a residual."""

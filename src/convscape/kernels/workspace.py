@@ -48,8 +48,9 @@ def cell_numbers(problem: Problem) -> int:
 
 
 def channel_sums(problem: Problem) -> int:
-    """Two float64 sums a channel."""
-    return 16 * problem.shape[1]
+    """Nine float64 numbers a channel, and a table of seven rows of about 1024 elements or more."""
+    channels = problem.shape[1]
+    return 72 * channels + 7 * ITEMSIZE.get(problem.dtype, 8) * max(1024, channels)
 
 
 def nothing(_: Problem) -> int:

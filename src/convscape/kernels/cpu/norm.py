@@ -9,7 +9,7 @@
     inference: dx = gamma s g
 
 Per channel, over the m values of batch and positions; residual and ReLU as asked for. Sums are
-taken in float64, of partial sums of at most `RUN` values in the arrays' precision. The variance is
+taken in float64, of partial sums of at most 64 rows in the arrays' precision. The variance is
 that of differences from a mean, never E[x²] - E[x]², which would lose all digits where the mean is
 large beside the deviation. When normalizing, the mean is subtracted as two numbers, for the same
 reason. ReLU's mask is computed again from x, or read from y where a residual went into it.
@@ -23,10 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from convscape.kernels.cpu import memory, norm_last, norm_plain
-from convscape.kernels.cpu import norm_walk as walks
+from convscape.kernels.cpu import memory
+from convscape.kernels.cpu import norm_parts as parts
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.threads import launch
+
+_SPLIT_FROM = 1 << 16  # elements, about 30 microseconds of one thread
 
 
 def normalize(
@@ -61,10 +63,12 @@ def normalize(
     moments = np.empty((2, shape[1]))
     if statistics is not None:
         moments[0], moments[1] = statistics
-    launch(
-        *(norm_last if last else norm_plain).forward, threads,
-        given, added, y, shape, _vector(weight, x), _vector(bias, x), moments, float(epsilon),
-        statistics is None, walks.PLAIN + (residual is not None) + 2 * relu,
+    threads = _threads(x, threads)
+    _steps(
+        parts.forward_part, parts.forward_team, shape, threads, statistics is None,
+        given, added, y, shape, _vector(weight, x), _vector(bias, x), moments,
+        np.empty((threads, 2, shape[1])), float(epsilon), statistics is None,
+        residual is not None, relu,
     )  # fmt: skip
     return _shaped(y, x.shape, last), moments
 
@@ -102,21 +106,34 @@ def normalize_grad(
     last = _is_last(x)
     given, shape = _memory(x, last)
     above = _memory(dy, last)[0]
-    out = passed = above
-    sums = what = walks.PLAIN
+    out, passed = _vector(None, x), above
     if y is not None:
         out, passed = _memory(y, last)[0], memory.empty(given.size, x.dtype)
-        sums = walks.BY_OUTPUT
-    elif relu:
-        sums = what = walks.BY_INPUT
     dx = memory.empty(given.size, x.dtype)
     grads = np.empty((2, shape[1]), x.dtype)
-    launch(
-        *(norm_last if last else norm_plain).backward, threads,
+    threads = _threads(x, threads)
+    _steps(
+        parts.backward_part, parts.backward_team, shape, threads, True,
         given, above, out, passed, dx, shape, _vector(weight, x), _vector(bias, x), moments,
-        float(epsilon), training, sums, what + (0 if training else walks.INFERENCE), grads,
+        np.empty((threads, 2, shape[1])), float(epsilon), training, relu, grads,
     )  # fmt: skip
     return _shaped(dx, x.shape, last), _shaped(passed, x.shape, last), grads
+
+
+def _threads(x: Array, threads: int) -> int:
+    """One thread where waking another takes longer than the work."""
+    return threads if x.size >= _SPLIT_FROM else 1
+
+
+def _steps(
+    part: Any, team: Any, shape: tuple[int, int, int], threads: int, sums: bool, *arguments: Any
+) -> None:
+    """Launch a kernel: in two steps where every thread needs the sums of all (see `norm_parts`)."""
+    if sums and threads > 1 and shape[2] == 1:
+        launch(part, team, threads, parts.SUM, *arguments)
+        launch(part, team, threads, parts.MAP, *arguments)
+    else:
+        launch(part, team, threads, parts.BOTH, *arguments)
 
 
 def _vector(v: Array | None, x: Array) -> Array:
@@ -126,7 +143,8 @@ def _vector(v: Array | None, x: Array) -> Array:
 
 def _is_last(x: Array) -> bool:
     """Whether the channels of an (N, C, ...) array are its fastest axis in memory."""
-    return not x.flags.c_contiguous and np.moveaxis(x, 1, -1).flags.c_contiguous
+    plain = x.flags.c_contiguous and prod(x.shape[2:]) > 1
+    return not plain and np.moveaxis(x, 1, -1).flags.c_contiguous
 
 
 def _memory(x: Array, last: bool) -> tuple[Array, tuple[int, int, int]]:

@@ -1,86 +1,57 @@
-"""The steps of batch normalization, each as a strip (see `strip`).
+"""The steps of batch normalization, each a formula along rows (see `rows`).
 
-Rows of the coefficients: the center (the mean rounded to the arrays' precision; what it lost is in
-the other rows), then scale and shift of y = scale (x - center) + shift, then slope and offset of
-dx = scale dy + slope (x - center) + offset.
+Coefficients, one a channel: the center (the mean rounded to the arrays' precision; what it lost is
+in the others), scale and shift of z = scale (x - center) + shift, slope and offset of
+dx = scale g + slope (x - center) + offset. And two numbers: the bound at or below which ReLU gives
+0 (NaN where there is no ReLU: nothing is below it), and whether the statistics are the batch's.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
-from convscape.kernels.cpu.strip import Values, strip
+from convscape.kernels.cpu.rows import Some, Values, rows
 
-CENTER, SCALE, SHIFT, SLOPE, OFFSET = range(5)
-ROWS = 5
-
-Some = Sequence[Any]
-Result = tuple[Any, Some]
+Result = tuple[Some, Some]
 
 
 def _moments(v: Values, read: Some, known: Some, sums: Some) -> Result:
     d = v.less(read[0], known[0])
-    return None, [v.add(sums[0], d), v.fma(d, d, sums[1])]
+    return [], [v.add(sums[0], d), v.fma(d, d, sums[1])]
 
 
 def _affine(v: Values, x: Any, known: Some) -> Any:
-    return v.fma(v.less(x, known[CENTER]), known[SCALE], known[SHIFT])
+    center, scale, shift, _bound = known[:4]
+    return v.fma(v.less(x, center), scale, shift)
 
 
-def _normalize(v: Values, read: Some, known: Some, sums: Some) -> Result:
-    y = _affine(v, read[0], known)
-    return (y if len(read) == 1 else v.add(y, read[1])), []
+def _forward(v: Values, read: Some, known: Some, sums: Some) -> Result:
+    z = _affine(v, read[0], known)
+    for residual in read[1:]:
+        z = v.add(z, residual)
+    return [v.above(known[3], z, z)], []
 
 
-def _rectify(v: Values, read: Some, known: Some, sums: Some) -> Result:
-    y, _ = _normalize(v, read, known, sums)
-    return v.where_positive(y, y), []
+def _passed(v: Values, read: Some, known: Some, sums: Some) -> Result:
+    dy, y = read
+    return [v.above(v.zero, y, dy)], []
 
 
 def _sums(v: Values, read: Some, known: Some, sums: Some) -> Result:
     x, dy = read
-    return None, [v.add(sums[0], dy), v.fma(dy, v.less(x, known[CENTER]), sums[1])]
+    g = v.above(known[3], _affine(v, x, known), dy)
+    return [], [v.add(sums[0], g), v.fma(g, v.less(x, known[0]), sums[1])]
 
 
-def _sums_rectified(v: Values, read: Some, known: Some, sums: Some) -> Result:
+def _backward(v: Values, read: Some, known: Some, sums: Some) -> Result:
     x, dy = read
-    return _sums(v, [x, v.where_positive(_affine(v, x, known), dy)], known, sums)
+    center, scale, _shift, bound, slope, offset, training = known
+    g = v.above(bound, _affine(v, x, known), dy)
+    # Not a slope of 0 at inference: 0 Inf is NaN.
+    along = v.above(v.zero, training, v.fma(v.less(x, center), slope, offset))
+    return [v.fma(g, scale, along)], []
 
 
-def _sums_by_output(v: Values, read: Some, known: Some, sums: Some) -> Result:
-    x, dy, y = read
-    passed = v.where_positive(y, dy)
-    return passed, _sums(v, [x, passed], known, sums)[1]
-
-
-def _gradient(v: Values, read: Some, known: Some, sums: Some) -> Result:
-    x, dy = read
-    along = v.fma(v.less(x, known[CENTER]), known[SLOPE], known[OFFSET])
-    return v.fma(dy, known[SCALE], along), []
-
-
-def _gradient_rectified(v: Values, read: Some, known: Some, sums: Some) -> Result:
-    x, dy = read
-    return _gradient(v, [x, v.where_positive(_affine(v, x, known), dy)], known, sums)
-
-
-def _scaled(v: Values, read: Some, known: Some, sums: Some) -> Result:
-    return v.times(read[1], known[SCALE]), []
-
-
-def _scaled_rectified(v: Values, read: Some, known: Some, sums: Some) -> Result:
-    passed = v.where_positive(_affine(v, read[0], known), read[1])
-    return v.times(passed, known[SCALE]), []
-
-
-moments = strip(_moments, 1, (CENTER,), 2)
-normalize = strip(_normalize, 1, (CENTER, SCALE, SHIFT), 0)
-normalize_add = strip(_normalize, 2, (CENTER, SCALE, SHIFT), 0)
-rectify = strip(_rectify, 1, (CENTER, SCALE, SHIFT), 0)
-rectify_add = strip(_rectify, 2, (CENTER, SCALE, SHIFT), 0)
-sums = strip(_sums, 2, (CENTER,), 2)
-sums_rectified = strip(_sums_rectified, 2, (CENTER, SCALE, SHIFT), 2)
-sums_by_output = strip(_sums_by_output, 3, (CENTER,), 2)
-gradient = strip(_gradient, 2, range(ROWS), 0)
-gradient_rectified = strip(_gradient_rectified, 2, range(ROWS), 0)
-scaled = strip(_scaled, 2, range(2), 0)
-scaled_rectified = strip(_scaled_rectified, 2, range(3), 0)
+moments = rows(_moments, 4)
+forward = rows(_forward, 1)
+passed = rows(_passed, 1)
+sums = rows(_sums, 4)
+backward = rows(_backward, 1)

@@ -1,0 +1,251 @@
+"""Formulas along rows of memory, several rows at a time: what normalization is made of.
+
+A formula is applied to `many` rows, `step` elements apart, of `count` elements, the last one of
+`last`. It reads arrays there and writes others; coefficients, one an element of a row, stay the
+same from row to row, and sums, likewise one an element of a row, are added to by every row.
+
+    write[at + r step + c], sum[c] = formula(read[at + r step + c], known[c], sum[c])
+
+The vectors are emitted as LLVM IR: LLVM would have to prove that all these arrays are disjoint,
+and gives up. The caller promises it.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from convscape.kernels.cpu.simd import SIMD
+
+PAD = SIMD.bits // 32
+"""Coefficients and sums are read in whole vectors: their arrays are as long as a multiple of it."""
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+Some = Sequence[Any]
+
+
+class Values:
+    """What a formula computes with: the operations on one vector."""
+
+    def __init__(self, builder: Any, vector: Any, fma: Any) -> None:
+        self.builder = builder
+        self.zero = ir.Constant(vector, [0.0] * vector.count)
+        self._fma = fma
+
+    def add(self, a: Any, b: Any) -> Any:
+        """The sum a + b."""
+        return self.builder.fadd(a, b)
+
+    def less(self, a: Any, b: Any) -> Any:
+        """The difference a - b."""
+        return self.builder.fsub(a, b)
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """The sum a b + c, rounded once: the same bits wherever it is computed."""
+        return self.builder.call(self._fma, [a, b, c])
+
+    def above(self, bound: Any, test: Any, value: Any) -> Any:
+        """0 where test <= bound, else the value: where one of the two is NaN, the value."""
+        return self.builder.select(self.builder.fcmp_ordered("<=", test, bound), self.zero, value)
+
+
+Formula = Callable[[Values, Some, Some, Some], tuple[Some, Some]]
+"""(operations, values read, coefficients, sums so far) -> (values to write, new sums)."""
+
+
+def rows(formula: Formula, together: int) -> Callable[..., None]:
+    """An intrinsic that applies a formula along rows.
+
+    The intrinsic is `f(many, step, count, last, at, reads, writes, known, sums)`: integers, and
+    tuples of one-dimensional contiguous arrays of one floating dtype; a coefficient may be a number
+    instead, the same for all elements. At least one array is read.
+
+    Args:
+        formula: What is computed.
+        together: Rows at a time: sums are read and written once for all of them.
+    """
+
+    @intrinsic
+    def walk(
+        _context: Any, many: Any, step: Any, count: Any, last: Any, at: Any, reads: Any,
+        writes: Any, known: Any, sums: Any,
+    ) -> Any:  # fmt: skip
+        signature = types.void(*[types.intp] * 5, reads, writes, known, sums)
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            def members(position: int) -> list[Any]:
+                found = []
+                for n, kind in enumerate(sig.args[position].types):
+                    member = builder.extract_value(args[position], n)
+                    if isinstance(kind, types.Array):
+                        member = context.make_array(kind)(context, builder, member).data
+                    found.append(member)
+                return found
+
+            scalar = ir.FloatType() if reads.types[0].dtype == types.float32 else ir.DoubleType()
+            emitter = _Emitter(builder, scalar, formula, together)
+            emitter.walk(*args[:5], *(members(n) for n in range(5, 9)))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return cast(Callable[..., None], walk)
+
+
+class _Emitter:
+    """Writes the loops over rows and along them."""
+
+    def __init__(self, builder: Any, scalar: Any, formula: Formula, together: int) -> None:
+        self.builder = builder
+        self.scalar = scalar
+        self.formula = formula
+        self.together = together
+        self.itemsize = 4 if isinstance(scalar, ir.FloatType) else 8
+        self.lanes = SIMD.lanes(self.itemsize)
+        self.vector = vector = ir.VectorType(scalar, self.lanes)
+        mask = ir.VectorType(ir.IntType(1), self.lanes)
+        suffix = f"v{self.lanes}f{8 * self.itemsize}"
+        tail = [vector.as_pointer(), _I32, mask]
+        self._load = self._declare(f"llvm.masked.load.{suffix}.p0", vector, [*tail, vector])
+        self._store = self._declare(
+            f"llvm.masked.store.{suffix}.p0", ir.VoidType(), [vector, *tail]
+        )
+        self.values = Values(
+            builder, vector, self._declare(f"llvm.fma.{suffix}", vector, [vector] * 3)
+        )
+
+    def walk(
+        self, many: Any, step: Any, count: Any, last: Any, at: Any,
+        reads: Some, writes: Some, known: Some, sums: Some,
+    ) -> None:  # fmt: skip
+        builder = self.builder
+        final = builder.sub(many, _constant(1))
+        even = builder.icmp_signed("==", last, count)
+        entire = builder.select(even, many, final)  # rows that are not cut short
+        whole = builder.and_(count, _constant(-self.lanes))
+        # Numbers are spread over a vector once.
+        kept = [k if isinstance(k.type, ir.PointerType) else self._splat(k) for k in known]
+
+        def group(r: Any) -> None:
+            numbers = [builder.add(r, _constant(u)) for u in range(self.together)]
+            starts = [builder.add(at, builder.mul(number, step)) for number in numbers]
+            sources = [[builder.gep(p, [start]) for p in reads] for start in starts]
+            targets = [[builder.gep(p, [start]) for p in writes] for start in starts]
+            fits = builder.icmp_signed("<=", builder.add(r, _constant(self.together)), entire)
+            full = builder.select(fits, whole, _constant(0))
+            ahead = builder.mul(step, _constant(self.together))
+
+            def apply(c: Any) -> None:
+                # A row is too short for the CPU to foresee the next: ask for it now.
+                for pointer in itertools.chain(*sources, *targets):
+                    self._fetch(pointer, builder.add(c, ahead))
+                self._apply(c, sources, targets, kept, sums, None)
+
+            self._loop(_constant(0), full, self.lanes, apply)
+            # What is left, vectors or rows, lane by lane: those that take no part add nothing.
+            limits = [
+                builder.select(
+                    builder.icmp_signed("<", number, final), count,
+                    builder.select(
+                        builder.icmp_signed("==", number, final), last, _constant(0)
+                    ),
+                )
+                for number in numbers
+            ]  # fmt: skip
+            self._loop(
+                full, count, self.lanes,
+                lambda c: self._apply(c, sources, targets, kept, sums, limits),
+            )  # fmt: skip
+
+        self._loop(_constant(0), many, self.together, group)
+
+    def _apply(
+        self, c: Any, sources: Sequence[Some], targets: Sequence[Some], known: Some, sums: Some,
+        limits: Some | None,
+    ) -> None:  # fmt: skip
+        """The formula on one vector of every row."""
+        builder, align = self.builder, _I32(self.itemsize)
+
+        def place(pointer: Any) -> Any:
+            return builder.bitcast(builder.gep(pointer, [c]), self.vector.as_pointer())
+
+        def load(pointer: Any) -> Any:
+            return builder.load(place(pointer), align=self.itemsize)
+
+        coefficients = [load(k) if isinstance(k.type, ir.PointerType) else k for k in known]
+        so_far: Some = [load(p) for p in sums]
+        for u, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            if limits is None:
+                read = [load(p) for p in source]
+            else:
+                # A lane that takes no part reads 0; of the first array the first coefficient
+                # (the center, of which sums take the difference).
+                mask = self._first_lanes(builder.sub(limits[u], c))
+                others = [*coefficients[:1], *[self.values.zero] * len(source)]
+                read = [
+                    builder.call(self._load, [place(p), align, mask, other])
+                    for p, other in zip(source, others, strict=False)
+                ]
+            written, so_far = self.formula(self.values, read, coefficients, so_far)
+            for p, value in zip(target, written, strict=True):
+                if limits is None:
+                    builder.store(value, place(p), align=self.itemsize)
+                else:
+                    builder.call(self._store, [value, place(p), align, mask])
+        for p, value in zip(sums, so_far, strict=True):
+            builder.store(value, place(p), align=self.itemsize)
+
+    def _fetch(self, memory: Any, place: Any) -> None:
+        """Ask for a cache line that is needed later; any address will do."""
+        byte = ir.IntType(8).as_pointer()
+        prefetch = self._declare("llvm.prefetch.p0", ir.VoidType(), [byte, _I32, _I32, _I32])
+        pointer = self.builder.bitcast(self.builder.gep(memory, [place]), byte)
+        self.builder.call(prefetch, [pointer, _I32(0), _I32(3), _I32(1)])
+
+    def _loop(self, first: Any, end: Any, step: int, body: Callable[[Any], None]) -> None:
+        builder = self.builder
+        before = builder.block
+        inside = builder.append_basic_block("inside")
+        after = builder.append_basic_block("after")
+        builder.cbranch(builder.icmp_signed("<", first, end), inside, after)
+        builder.position_at_end(inside)
+        i = builder.phi(_I64)
+        i.add_incoming(first, before)
+        body(i)
+        advanced = builder.add(i, _constant(step))
+        i.add_incoming(advanced, builder.block)
+        builder.cbranch(builder.icmp_signed("<", advanced, end), inside, after)
+        builder.position_at_end(after)
+
+    def _splat(self, number: Any) -> Any:
+        if number.type != self.scalar:
+            number = self.builder.fptrunc(number, self.scalar)
+        return self._spread(number, self.vector)
+
+    def _spread(self, number: Any, vector: Any) -> Any:
+        undefined = ir.Constant(vector, ir.Undefined)
+        single = self.builder.insert_element(undefined, number, _I32(0))
+        zeros = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(single, undefined, zeros)
+
+    def _first_lanes(self, limit: Any) -> Any:
+        """The mask of the lanes below a limit."""
+        numbers = ir.VectorType(_I64, self.lanes)
+        return self.builder.icmp_signed(
+            "<", ir.Constant(numbers, list(range(self.lanes))), self._spread(limit, numbers)
+        )
+
+    def _declare(self, name: str, result: Any, arguments: list[Any]) -> Any:
+        """An LLVM intrinsic; llvmlite's own declare_intrinsic takes no vectors."""
+        module = self.builder.module
+        if name in module.globals:
+            return module.globals[name]
+        return ir.Function(module, ir.FunctionType(result, arguments), name)
+
+
+def _constant(value: int) -> Any:
+    return ir.Constant(_I64, value)
