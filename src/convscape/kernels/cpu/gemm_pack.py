@@ -19,8 +19,7 @@ _RUN = 16  # input channels whose weights are turned at once
 
 
 @kernel
-def copy_vector(source, out):
-    """Fill `out` from the beginning of `source`."""
+def _copy_vector(source, out):
     for j in range(len(out)):
         out[j] = source[j]
 
@@ -63,9 +62,9 @@ def _pack_part(part, parts, weight, strides, shape, lanes, packed):
                         for c in range(run):
                             line = packed[to + c * width : to + (c + 1) * width]
                             if turned:
-                                copy_vector(block[(c * taps + tap) * width :], line)
+                                _copy_vector(block[(c * taps + tap) * width :], line)
                             elif sk == 1:
-                                copy_vector(weight[here + c * sc :], line[:real])
+                                _copy_vector(weight[here + c * sc :], line[:real])
                             elif sc != 1:
                                 for j in range(real):
                                     line[j] = weight[here + c * sc + j * sk]

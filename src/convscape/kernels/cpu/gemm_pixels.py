@@ -9,7 +9,6 @@ from math import prod
 import numpy as np
 from numba import prange
 
-from convscape.kernels.cpu.gemm_pack import copy_vector
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -157,18 +156,20 @@ def _correlate_part(
                     if not written[t]:
                         tile[t * ROWS * width : (t + 1) * ROWS * width] = 0
                 k = g * k_size + k0
-                for p in range(size):
-                    sums = tile[p * width : p * width + real]
-                    for j in range(real):
-                        sums[j] += shift_by[j]
-                    if relu:
-                        for j in range(real):
-                            sums[j] = 0 if sums[j] < 0 else sums[j]
                 if yk == 1:
                     for p in range(size):
-                        copy_vector(tile[p * width :], y[cells[p] + k : cells[p] + k + real])
+                        sums = tile[p * width : p * width + real]
+                        out = y[cells[p] + k : cells[p] + k + real]
+                        for j in range(real):
+                            v = sums[j] + shift_by[j]
+                            out[j] = 0 if relu and v < 0 else v
                 else:
                     # Pixels that are neighbours in y are turned in blocks.
+                    for p in range(size):
+                        sums = tile[p * width : p * width + real]
+                        for j in range(real):
+                            v = sums[j] + shift_by[j]
+                            sums[j] = 0 if relu and v < 0 else v
                     p = 0
                     while p < size:
                         line = 1
