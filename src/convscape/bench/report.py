@@ -13,7 +13,7 @@ from convscape.bench.summary import lost
 Row = dict[str, Any]
 Results = dict[str, Any]
 
-_WIDTH = 124  # what the widest table takes; a narrower terminal breaks its lines
+_WIDTH = 140  # what the widest table takes; a narrower terminal breaks its lines
 
 
 def show(results: Results, console: Console | None = None) -> None:
