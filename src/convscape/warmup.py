@@ -26,6 +26,7 @@ from convscape.kernels import TABLE, cpu
 
 TYPES = ("float32", "float64")
 TEAMS = (1, 2)  # a part called directly, and by its parallel twin
+SIDES = (12, 60)  # of an image; a large one has long lines, many tiles, and work for a team
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +150,14 @@ def _calls(job: Job) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
     dtype = getattr(torch, job.dtype)
     makers = {"convolution": _convolutions, "pooling": _poolings, "batch_norm": _norms}
     for make in makers[job.op](job.algorithm):
-        for form in (torch.contiguous_format, torch.channels_last):
-            x = torch.randn(2, 32, 12, 12, dtype=dtype).contiguous(memory_format=form)
-            for grad in (False, True):
-                try:
-                    yield make(x.requires_grad_(grad))
-                except InputError:
-                    break
+        for side in SIDES:
+            for form in (torch.contiguous_format, torch.channels_last):
+                x = torch.randn(2, 32, side, side, dtype=dtype).contiguous(memory_format=form)
+                for grad in (False, True):
+                    try:
+                        yield make(x.requires_grad_(grad))
+                    except InputError:
+                        break
 
 
 Maker = Callable[[Tensor], tuple[Tensor, tuple[Tensor, ...]]]
@@ -192,6 +194,8 @@ def _poolings(algorithm: str) -> Iterator[Maker]:
     for op in (ops.max_pool2d, ops.avg_pool2d):
         for window in ((2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 3, 2)):
             yield maker(op, *window)
+        for side in SIDES:
+            yield maker(op, side, 1, 0)
 
 
 def _norms(algorithm: str) -> Iterator[Maker]:

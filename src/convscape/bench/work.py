@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from convscape.bench.shapes import Conv, Norm, Pool
 
@@ -124,13 +125,17 @@ def function(work: Work, library: Any, **options: Any) -> Callable[..., Tensor]:
         return lambda x: library.max_pool2d(x, work.kernel, work.stride, work.padding, **options)
     if work.op == "avg_pool":
         return lambda x: library.avg_pool2d(x, work.kernel, work.stride, work.padding, **options)
-    if work.direction == INFERENCE:
-        return lambda x, g, b, mean, var: torch.relu(
-            library.batch_norm(x, mean, var, g, b, False, 0.1, EPSILON, **options)
-        )
-    return lambda x, g, b, mean, var: torch.relu(
-        library.batch_norm(x, None, None, g, b, True, 0.1, EPSILON, **options)
-    )
+    training = work.direction != INFERENCE
+
+    def norm(x: Tensor, g: Tensor, b: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+        running = (None, None) if training else (mean, var)
+        given = (x, *running, g, b, training, 0.1, EPSILON)
+        if library is functional:
+            return torch.relu(functional.batch_norm(*given, **options))
+        y: Tensor = library.batch_norm(*given, relu=True, **options)  # what we have fused, as one
+        return y
+
+    return norm
 
 
 def torch_call(work: Work, compute: Callable[..., Tensor]) -> Callable[[], tuple[Tensor, ...]]:
@@ -155,4 +160,4 @@ def torch_call(work: Work, compute: Callable[..., Tensor]) -> Callable[[], tuple
 def exact(work: Work) -> tuple[Tensor, ...]:
     """The reference: torch in float64."""
     wide = work.to(torch.float64, NCHW)
-    return torch_call(wide, function(wide, torch.nn.functional))()
+    return torch_call(wide, function(wide, functional))()
