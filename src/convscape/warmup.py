@@ -26,7 +26,7 @@ from convscape.kernels import TABLE, cpu
 
 TYPES = ("float32", "float64")
 TEAMS = (1, 2)  # a part called directly, and by its parallel twin
-SIDES = (12, 60)  # of an image; a large one has long lines, many tiles, and work for a team
+SIDES = (12, 72)  # of an image; a large one has long lines, many tiles, and work for a team
 
 
 @dataclass(frozen=True, slots=True)
