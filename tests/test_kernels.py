@@ -169,6 +169,14 @@ def test_winograd_is_chosen_where_its_transforms_pay(
     assert choose(Problem("convolution", (batch, channels, side, side), geometry=g)).name == name
 
 
+def test_winograd_takes_inceptions_5x5_and_leaves_rectangles_to_gemm() -> None:
+    square = Geometry.of((35, 35), 5, 1, 2, in_channels=48, out_channels=64)
+    assert choose(Problem("convolution", (1, 48, 35, 35), geometry=square)).name == "winograd"
+    for kernel in ((3, 5), (1, 7), (7, 7)):
+        g = Geometry.of((35, 35), kernel, in_channels=48, out_channels=64)
+        assert choose(Problem("convolution", (1, 48, 35, 35), geometry=g)).name == "gemm"
+
+
 @pytest.mark.parametrize("module", ["choose", "reference"])
 def test_the_examples_run(module: str) -> None:
     assert doctest.testmod(import_module(f"convscape.kernels.{module}")).failed == 0

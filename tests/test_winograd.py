@@ -19,21 +19,33 @@ def exact(line: Any, *values: Any) -> list[Any]:
     return [sympy.nsimplify(sympy.expand(v), rational=False) for v in line(*values, root=ROOT)]
 
 
-def test_the_transforms_compute_a_correlation_exactly() -> None:
-    d, g = sympy.symbols("d:6"), sympy.symbols("g:3")
+@pytest.mark.parametrize(
+    ("kernel_line", "side", "output_line", "edge"),
+    [
+        (points.kernel3_line, 3, points.output4_line, 4),
+        (points.kernel5_line, 5, points.output2_line, 2),
+    ],
+)
+def test_the_transforms_compute_a_correlation_exactly(
+    kernel_line: Any, side: int, output_line: Any, edge: int
+) -> None:
+    d, g = sympy.symbols("d:6"), sympy.symbols(f"g:{side}")
     products = [
-        a * b
-        for a, b in zip(exact(points.input_line, *d), exact(points.kernel_line, *g), strict=True)
+        a * b for a, b in zip(exact(points.input_line, *d), exact(kernel_line, *g), strict=True)
     ]
-    for i, y in enumerate(exact(points.output_line, *products)):
-        assert sympy.expand(y - sum(d[i + r] * g[r] for r in range(3))) == 0
+    outputs = exact(output_line, *products)
+    assert len(outputs) == edge
+    for i, y in enumerate(outputs):
+        assert sympy.expand(y - sum(d[i + r] * g[r] for r in range(side))) == 0
 
 
 @pytest.mark.parametrize(
     ("line", "size", "adjoint", "results"),
     [
-        (points.output_line, 6, points.output_adjoint_line, 4),
-        (points.kernel_line, 3, points.kernel_adjoint_line, 6),
+        (points.output4_line, 6, points.output4_adjoint_line, 4),
+        (points.kernel3_line, 3, points.kernel3_adjoint_line, 6),
+        (points.output2_line, 6, points.output2_adjoint_line, 2),
+        (points.kernel5_line, 5, points.kernel5_adjoint_line, 6),
     ],
 )
 def test_the_weight_gradients_transforms_are_the_transposes(
@@ -44,13 +56,16 @@ def test_the_weight_gradients_transforms_are_the_transposes(
     np.testing.assert_allclose(transposed, matrix.T, atol=1e-15)
 
 
-def test_the_error_stays_below_a_hundred_thousandth_of_the_output() -> None:
-    x, w = torch.randn(2, 512, 14, 14), torch.randn(64, 512, 3, 3)
-    g = Geometry.of((14, 14), 3, 1, 1, in_channels=512, out_channels=64)
+@pytest.mark.parametrize("side", [3, 5])
+def test_the_error_stays_below_a_hundred_thousandth_of_the_output(side: int) -> None:
+    generator = torch.Generator().manual_seed(side)
+    x = torch.randn(2, 512, 14, 14, generator=generator)
+    w = torch.randn(64, 512, side, side, generator=generator)
+    g = Geometry.of((14, 14), side, 1, side // 2, in_channels=512, out_channels=64)
     kernels = load(choose(Problem("convolution", tuple(x.shape), geometry=g), "winograd"))
     x64, w64 = x.double().requires_grad_(), w.double().requires_grad_()
-    y = torch.nn.functional.conv2d(x64, w64, padding=1)
-    dy = torch.randn(y.shape)
+    y = torch.nn.functional.conv2d(x64, w64, padding=side // 2)
+    dy = torch.randn(y.shape, generator=generator)
     dx, dw = torch.autograd.grad(y, (x64, w64), dy.double())
     results = (
         (kernels.forward(x.numpy(), w.numpy(), None, g, 1), y),

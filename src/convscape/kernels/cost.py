@@ -2,8 +2,10 @@
 
 The weights were fitted to 26 measured 3x3 layers (2 to 56 cells a side, 16 to 512 channels, batches
 1 to 64) on one core of an AMD EPYC (Zen 4, AVX-512, 116 GFLOP/s): predictions lie within 20 % of
-the measured times, one of them within 40 %. Another CPU is faster or slower, but seldom for one
-algorithm alone; `convscape bench explain --measure` shows both numbers side by side.
+the measured times, one of them within 40 %. Winograd's weights for 5x5 were fitted to 16 layers (4
+to 64 cells a side, 3 to 256 channels, batches 1 to 16): most within 20 %, the worst within 40 %.
+Another CPU is faster or slower, but seldom for one algorithm alone; `convscape bench explain
+--measure` shows both numbers side by side.
 """
 
 from math import prod
@@ -44,18 +46,22 @@ def matrix_product(problem: Problem) -> int:
 
 
 def winograd(problem: Problem) -> int:
-    """36 products a tile of 4x4 outputs; transforms of the tiles and of the kernels."""
+    """36 products a tile of 4x4 or 2x2 outputs; transforms of the tiles and of the kernels."""
     geometry = geometry_of(problem)
     c, k = geometry.in_channels, geometry.out_channels
-    tiles = problem.shape[0] * prod(-(-o // 4) for o in geometry.outputs(problem.shape[2:]))
+    edge = 7 - geometry.kernel[0]
+    tiles = problem.shape[0] * prod(-(-o // edge) for o in geometry.outputs(problem.shape[2:]))
+    narrow = edge == 2  # fitted apart: fewer cells to transform, and longer kernels
     # A transform of one channel takes as long as that of a vector's sixteen.
     moved = tiles * sum(LANES * (m // LANES + m % LANES) for m in (c, k))
     if problem.direction == "weight_gradient":
         products = 36 * tiles * rounded(c, LANES) * rounded(k, _ROWS)
-        return int(0.0213 * products + 17.2 * moved + 10.6 * c * k) + _START
+        product, move, weight = (0.0362, 2.9, 7.0) if narrow else (0.0213, 17.2, 10.6)
+        return int(product * products + move * moved + weight * c * k) + _START
     chunks = max(1, -(-tiles // _CHUNK))
     products = 36 * chunks * rounded(-(-tiles // chunks), _ROWS) * c * rounded(k, LANES)
-    return int(0.0207 * products + 11.3 * moved + 6.1 * chunks * c * k) + _START
+    product, move, weight = (0.0220, 3.3, 14.6) if narrow else (0.0207, 11.3, 6.1)
+    return int(product * products + move * moved + weight * chunks * c * k) + _START
 
 
 def direct(problem: Problem) -> int:

@@ -31,8 +31,10 @@ def _depthwise(problem: Problem) -> str | None:
 
 def _winograd(problem: Problem) -> str | None:
     geometry = geometry_of(problem)
-    if geometry.kernel != (3, 3) or any((w.stride, w.dilation) != (1, 1) for w in geometry.windows):
-        return "computes dense 3x3 kernels at stride 1"
+    if geometry.kernel not in ((3, 3), (5, 5)) or any(
+        (w.stride, w.dilation) != (1, 1) for w in geometry.windows
+    ):
+        return "computes dense 3x3 or 5x5 kernels at stride 1"
     if geometry.groups != 1:
         return "computes all channels together, not in groups"
     if problem.dtype == "float64":

@@ -25,7 +25,8 @@ def winograd(problem: Problem) -> int:
     """Points of a chunk of tiles, and of the kernels: all, or a block and its products."""
     geometry = geometry_of(problem)
     c, k = geometry.in_channels, rounded(geometry.out_channels, LANES)
-    tiles = problem.shape[0] * prod(-(-o // 4) for o in geometry.outputs(problem.shape[2:]))
+    edge = 7 - geometry.kernel[0]
+    tiles = problem.shape[0] * prod(-(-o // edge) for o in geometry.outputs(problem.shape[2:]))
     if 36 * 4 * c * k <= _POINTS and tiles > 2 * _TILES:
         return 36 * 4 * c * k + (1 << 20)
     chunk = min(tiles, _TILES)

@@ -1,11 +1,12 @@
-"""3x3 convolution at stride 1 by Winograd's F(4x4, 3x3): 36 multiplications for 144.
+"""3x3 and 5x5 convolution at stride 1 by Winograd's F(4x4, 3x3) and F(2x2, 5x5).
 
     y = A^T [ (G g G^T) ⊙ (B^T d B) ] A
 
-over tiles d of 6x6 input cells, which overlap by 2, summed over input channels; the matrices are in
-`winograd_points`. Over channels the products become 36 matrix products on the register tile. Tiles
-are taken in chunks whose points stay in the L2 cache. The input gradient is a forward problem with
-the kernel reversed; the weight gradient is in `winograd_weight`.
+over tiles d of 6x6 input cells, summed over input channels; the matrices are in `winograd_points`.
+36 multiplications make 4x4 outputs of a 3x3 kernel, where the sum takes 144, or 2x2 outputs of a
+5x5 kernel, where it takes 100. Over channels the products become 36 matrix products on the register
+tile. Tiles are taken in chunks whose points stay in the L2 cache. The input gradient is a forward
+problem with the kernel reversed; the weight gradient is in `winograd_weight`.
 
 One NaN or Inf spreads over its whole tile; where that matters, name
 `algorithm="direct"`.
@@ -39,36 +40,36 @@ _DEPTH = 128  # channels of one piece of a sum: longer ones lose digits
 
 
 @kernel
-def _kernel_part(part, parts, weight, strides, flip, channels, lanes, points):
-    """Points [36][block][c][lane] of weights (k, c, 3, 3); a share of the input channels."""
+def _kernel_part(part, parts, edge, weight, strides, flip, channels, lanes, points):
+    """Points [36][block][c][lane] of (k, c, side, side) weights; a share of the input channels."""
     c_size, k_size = channels
     wide = (k_size + lanes - 1) // lanes * lanes
     low, high = c_size * part // parts, c_size * (part + 1) // parts
-    block, scratch = turning_block(weight, lanes), np.empty(lanes * lanes, weight.dtype)
+    block, scratch = turning_block(edge, weight, lanes), np.empty(lanes * lanes, weight.dtype)
     k0 = 0
     while k0 < k_size:
         width = block_vectors(k_size - k0, lanes) * lanes
         block_points(
-            weight, strides, flip, low, high - low, k0, min(width, k_size - k0), width,
+            edge, weight, strides, flip, low, high - low, k0, min(width, k_size - k0), width,
             block, scratch, points, k0 * c_size + low * width, wide * c_size + lanes,
         )  # fmt: skip
         k0 += width
 
 
 @team
-def _kernel_team(parts, weight, strides, flip, channels, lanes, points):
+def _kernel_team(parts, edge, weight, strides, flip, channels, lanes, points):
     for part in prange(parts):
-        _kernel_part(np.int64(part), parts, weight, strides, flip, channels, lanes, points)
+        _kernel_part(np.int64(part), parts, edge, weight, strides, flip, channels, lanes, points)
 
 
 @kernel
 def _forward_part(
-    part, parts, x, strides, size, channels, points, bias, relu, lanes, y, grid, corner, chunk
+    part, parts, edge, x, strides, size, channels, points, bias, relu, lanes, y, grid, corner, chunk
 ):
     """A share of the output tiles: transform, 36 matrix products and back, chunk by chunk."""
     n_size, h_size, w_size = grid
     c_size, k_size = channels
-    down, across = (h_size + 3) // 4, (w_size + 3) // 4
+    down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
     tiles = n_size * down * across
     first, last = tiles * part // parts, tiles * (part + 1) // parts
     wide = (k_size + lanes - 1) // lanes * lanes
@@ -78,17 +79,17 @@ def _forward_part(
     spread = np.empty(36 * plane, x.dtype)
     products = np.empty(36 * result, x.dtype)
     patch = np.empty(36 * c_size, x.dtype)
-    block = np.empty(16 * wide, x.dtype)
+    block = np.empty(edge * edge * wide, x.dtype)
     within, patched = np.empty(36, np.int64), np.empty(36, np.int64)
     spreads, gathered = np.empty(36, np.int64), np.empty(36, np.int64)
-    placed, blocked = np.empty(16, np.int64), np.empty(16, np.int64)
+    placed, blocked = np.empty(edge * edge, np.int64), np.empty(edge * edge, np.int64)
     for e in range(36):
         within[e] = e // 6 * strides[1] + e % 6 * strides[2]
         patched[e] = e * c_size
         spreads[e] = e * plane
         gathered[e] = e * result
-    for o in range(16):
-        placed[o] = (o // 4 * w_size + o % 4) * k_size
+    for o in range(edge * edge):
+        placed[o] = (o // edge * w_size + o % edge) * k_size
         blocked[o] = o * wide
     rows = np.arange(chunk) * c_size
     for start in range(first, last, chunk):
@@ -97,8 +98,8 @@ def _forward_part(
             line, tx = divmod(start + t, across)
             n, ty = divmod(line, down)
             load_tile(
-                x, strides, size, c_size, ty * 4 - corner[0], tx * 4 - corner[1], n * strides[0],
-                within, patch, patched, spread, t * c_size, spreads,
+                x, strides, size, c_size, ty * edge - corner[0], tx * edge - corner[1],
+                n * strides[0], within, patch, patched, spread, t * c_size, spreads,
             )  # fmt: skip
         for e in range(36):
             k0 = 0
@@ -125,26 +126,26 @@ def _forward_part(
         for t in range(count):
             line, tx = divmod(start + t, across)
             n, ty = divmod(line, down)
-            corner_at = ((n * h_size + ty * 4) * w_size + tx * 4) * k_size
+            corner_at = ((n * h_size + ty * edge) * w_size + tx * edge) * k_size
             k0 = 0
             while k0 < k_size:
                 width = block_vectors(k_size - k0, lanes) * lanes
                 store_tile(
-                    products, k0 * chunk + t * width, gathered, y, corner_at + k0, placed,
-                    min(width, k_size - k0), bias, k0, relu, ty * 4, tx * 4, (h_size, w_size),
-                    block, blocked,
+                    edge, products, k0 * chunk + t * width, gathered, y, corner_at + k0, placed,
+                    min(width, k_size - k0), bias, k0, relu, ty * edge, tx * edge,
+                    (h_size, w_size), block, blocked,
                 )  # fmt: skip
                 k0 += width
 
 
 @team
 def _forward_team(
-    parts, x, strides, size, channels, points, bias, relu, lanes, y, grid, corner, chunk
+    parts, edge, x, strides, size, channels, points, bias, relu, lanes, y, grid, corner, chunk
 ):
     for part in prange(parts):
         _forward_part(
-            np.int64(part), parts, x, strides, size, channels, points, bias, relu, lanes,
-            y, grid, corner, chunk,
+            np.int64(part), parts, edge, x, strides, size, channels, points, bias, relu,
+            lanes, y, grid, corner, chunk,
         )  # fmt: skip
 
 
@@ -172,7 +173,7 @@ def input_grad(
 
     dx is dy convolved under the adjoint window, the kernel reversed and its channels swapped.
     """
-    corner = tuple(2 - w.padding[0] for w in geometry.windows)
+    corner = tuple(w.kernel - 1 - w.padding[0] for w in geometry.windows)
     return _convolve(dy, weight.swapaxes(0, 1), True, None, False, spatial, corner, threads)
 
 
@@ -186,30 +187,30 @@ def _convolve(
     corner: tuple[int, ...],
     threads: int,
 ) -> Array:
-    """Correlate with (k, c, 3, 3) weights, or the reversed ones; cell (0, 0) reads from -corner."""
+    """Correlate with square kernels, or the reversed ones; cell (0, 0) reads from -corner."""
     n, c, h, w = x.shape
-    k = weight.shape[0]
+    k, edge = weight.shape[0], 7 - weight.shape[2]
     y = workspace.empty(n * outputs[0] * outputs[1] * k, x.dtype)
     if y.size:
         memory, strides = padded(x, ((0, 0), (0, 0)), threads)
         bias = np.zeros(k, x.dtype) if bias is None else np.ascontiguousarray(bias)
         kernels, kernel_strides = flat(weight)
         lanes, grid = SIMD.lanes(x.itemsize), (n, *outputs)
-        tiles = n * -(-outputs[0] // 4) * -(-outputs[1] // 4)
+        tiles = n * -(-outputs[0] // edge) * -(-outputs[1] // edge)
         if tiles <= _FEW or 36 * x.itemsize * c * k > _POINTS:
             winograd_deep.convolve(
-                memory, strides, (h, w), kernels, kernel_strides, flip, (c, k), bias, relu, y, grid,
-                (corner[0], corner[1]), threads,
+                edge, memory, strides, (h, w), kernels, kernel_strides, flip, (c, k), bias, relu,
+                y, grid, (corner[0], corner[1]), threads,
             )  # fmt: skip
         else:
             points = workspace.empty(36 * (-(-k // lanes) * lanes * c + lanes), x.dtype)
             launch(
                 _kernel_part, _kernel_team, threads,
-                kernels, kernel_strides, flip, (c, k), lanes, points,
+                edge, kernels, kernel_strides, flip, (c, k), lanes, points,
             )  # fmt: skip
             launch(
                 _forward_part, _forward_team, threads,
-                memory, strides, (h, w), (c, k), points, bias, relu, lanes, y, grid, corner,
+                edge, memory, strides, (h, w), (c, k), points, bias, relu, lanes, y, grid, corner,
                 _chunk(c, k, x.itemsize),
             )  # fmt: skip
     y = y.reshape(n, *outputs, k)

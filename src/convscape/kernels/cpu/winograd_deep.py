@@ -2,7 +2,7 @@
 
 All tiles of a chunk are transformed first. Then each thread takes blocks of output channels: of one
 block it transforms the kernels of some input channels, which fit in L2, and multiplies all tiles
-with them at once. So the points of the kernels, four times as large as the weights, never go
+with them at once. So the points of the kernels, larger than the weights, never go
 through memory.
 """
 
@@ -24,10 +24,10 @@ _TILES = 17 * ROWS  # tiles of one chunk: their products with a block are 918 Ki
 
 @kernel
 def _spread_part(
-    part, parts, x, strides, size, channels, grid, corner, first, count, spread, plane
+    part, parts, edge, x, strides, size, channels, grid, corner, first, count, spread, plane
 ):
     """Points of the tiles [first, first + count), as [36][tile][c]; a share of them."""
-    down, across = (grid[1] + 3) // 4, (grid[2] + 3) // 4
+    down, across = (grid[1] + edge - 1) // edge, (grid[2] + edge - 1) // edge
     patch = np.empty(36 * channels, x.dtype)
     within, patched, writes = np.empty(36, np.int64), np.empty(36, np.int64), np.empty(36, np.int64)
     for e in range(36):
@@ -38,17 +38,19 @@ def _spread_part(
         line, tx = divmod(first + t, across)
         n, ty = divmod(line, down)
         load_tile(
-            x, strides, size, channels, ty * 4 - corner[0], tx * 4 - corner[1], n * strides[0],
-            within, patch, patched, spread, t * channels, writes,
+            x, strides, size, channels, ty * edge - corner[0], tx * edge - corner[1],
+            n * strides[0], within, patch, patched, spread, t * channels, writes,
         )  # fmt: skip
 
 
 @team
-def _spread_team(parts, x, strides, size, channels, grid, corner, first, count, spread, plane):
+def _spread_team(
+    parts, edge, x, strides, size, channels, grid, corner, first, count, spread, plane
+):
     for part in prange(parts):
         _spread_part(
-            np.int64(part), parts, x, strides, size, channels, grid, corner, first, count,
-            spread, plane,
+            np.int64(part), parts, edge, x, strides, size, channels, grid, corner, first,
+            count, spread, plane,
         )  # fmt: skip
 
 
@@ -56,6 +58,7 @@ def _spread_team(parts, x, strides, size, channels, grid, corner, first, count, 
 def _multiply_part(
     part,
     parts,
+    edge,
     spread,
     plane,
     weight,
@@ -73,7 +76,7 @@ def _multiply_part(
     """A share of the output channels of the chunk's tiles."""
     c_size, k_size = channels
     _, h_size, w_size = grid
-    down, across = (h_size + 3) // 4, (w_size + 3) // 4
+    down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
     lots = (k_size + lanes - 1) // lanes
     k0, end = lots * part // parts * lanes, min(lots * (part + 1) // parts * lanes, k_size)
     widest = WIDEST * lanes
@@ -81,12 +84,12 @@ def _multiply_part(
     # Planes lie one cache line off a multiple of the page, as in `winograd`.
     result, step = tiles * widest + lanes, _DEPTH * widest + lanes
     products, points = np.empty(36 * result, y.dtype), np.empty(36 * step, y.dtype)
-    block, scratch = turning_block(weight, lanes), np.empty(lanes * lanes, y.dtype)
-    border = np.empty(16 * widest, y.dtype)
+    block, scratch = turning_block(edge, weight, lanes), np.empty(lanes * lanes, y.dtype)
+    border = np.empty(edge * edge * widest, y.dtype)
     gathered = np.arange(36) * result
-    placed, bordered = np.empty(16, np.int64), np.arange(16) * widest
-    for o in range(16):
-        placed[o] = (o // 4 * w_size + o % 4) * k_size
+    placed, bordered = np.empty(edge * edge, np.int64), np.arange(edge * edge) * widest
+    for o in range(edge * edge):
+        placed[o] = (o // edge * w_size + o % edge) * k_size
     # The rows behind the last tile repeat it; their products are dropped.
     rows = np.minimum(np.arange(tiles), count - 1) * c_size
     while k0 < end:
@@ -96,8 +99,9 @@ def _multiply_part(
         for c0 in range(0, c_size, _DEPTH):
             depth = min(_DEPTH, c_size - c0)
             block_points(
-                weight, strides, flip, c0, depth, k0, real, width, block, scratch, points, 0, step
-            )
+                edge, weight, strides, flip, c0, depth, k0, real, width, block, scratch,
+                points, 0, step,
+            )  # fmt: skip
             for e in range(36):
                 at, by = e * plane + c0, e * step
                 for t in range(0, tiles, ROWS):
@@ -115,10 +119,10 @@ def _multiply_part(
         for t in range(count):
             line, tx = divmod(first + t, across)
             n, ty = divmod(line, down)
-            corner = ((n * h_size + ty * 4) * w_size + tx * 4) * k_size + k0
+            corner = ((n * h_size + ty * edge) * w_size + tx * edge) * k_size + k0
             store_tile(
-                products, t * width, gathered, y, corner, placed, real, bias, k0, relu,
-                ty * 4, tx * 4, (h_size, w_size), border, bordered,
+                edge, products, t * width, gathered, y, corner, placed, real, bias, k0, relu,
+                ty * edge, tx * edge, (h_size, w_size), border, bordered,
             )  # fmt: skip
         k0 += width
 
@@ -126,6 +130,7 @@ def _multiply_part(
 @team
 def _multiply_team(
     parts,
+    edge,
     spread,
     plane,
     weight,
@@ -142,20 +147,21 @@ def _multiply_team(
 ):
     for part in prange(parts):
         _multiply_part(
-            np.int64(part), parts, spread, plane, weight, strides, flip, channels, bias, relu,
-            lanes, grid, first, count, y,
+            np.int64(part), parts, edge, spread, plane, weight, strides, flip, channels, bias,
+            relu, lanes, grid, first, count, y,
         )  # fmt: skip
 
 
 def convolve(
-    x: Array, x_strides: tuple[int, int, int], size: tuple[int, int],
+    edge: int, x: Array, x_strides: tuple[int, int, int], size: tuple[int, int],
     weight: Array, weight_strides: tuple[int, ...], flip: bool, channels: tuple[int, int],
     bias: Array, relu: bool, y: Array, grid: tuple[int, int, int], corner: tuple[int, int],
     threads: int,
 ) -> None:  # fmt: skip
-    """Fill flat channels-last y (n, h, w, k) from flat channels-last x and (k, c, 3, 3) weights.
+    """Fill flat channels-last y (n, h, w, k) from flat channels-last x and the kernels.
 
     Args:
+        edge: Of an output tile: 4 with 3x3 kernels, 2 with 5x5.
         x: The input's memory.
         x_strides: Its strides of n, h and w in elements.
         size: (H, W) of the input.
@@ -171,7 +177,7 @@ def convolve(
         threads: Threads to use.
     """
     lanes = SIMD.lanes(y.itemsize)
-    tiles = grid[0] * -(-grid[1] // 4) * -(-grid[2] // 4)
+    tiles = grid[0] * -(-grid[1] // edge) * -(-grid[2] // edge)
     chunk = -(-tiles // -(-tiles // _TILES))  # chunks of one size
     plane = chunk * channels[0] + lanes
     spread = workspace.empty(36 * plane, y.dtype)
@@ -179,10 +185,10 @@ def convolve(
         count = min(chunk, tiles - first)
         launch(
             _spread_part, _spread_team, threads,
-            x, x_strides, size, channels[0], grid, corner, first, count, spread, plane,
+            edge, x, x_strides, size, channels[0], grid, corner, first, count, spread, plane,
         )  # fmt: skip
         launch(
             _multiply_part, _multiply_team, threads,
-            spread, plane, weight, weight_strides, flip, channels, bias, relu,
+            edge, spread, plane, weight, weight_strides, flip, channels, bias, relu,
             lanes, grid, first, count, y,
         )  # fmt: skip

@@ -1,11 +1,13 @@
-"""Winograd's transforms for F(4x4, 3x3), written once for any kind of number.
+"""Winograd's transforms for F(4x4, 3x3) and F(2x2, 5x5), written once for any kind of number.
 
-    y = A^T [ (G g G^T) ⊙ (B^T d B) ] A                 a 4x4 tile of the output
+    y = A^T [ (G g G^T) ⊙ (B^T d B) ] A                 a 4x4 or 2x2 tile of the output
     dg = G^T [ Σ_tiles (A dy A^T) ⊙ (B^T d B) ] G       the weight gradient, exactly adjoint
 
-d is a 6x6 tile of the input, g the kernel. A line transform below is one of these matrices applied
-to one axis, with the sums that its rows share taken once. On floats it is the formula, on symbols
-its proof, on `Lanes` the code that runs.
+d is a 6x6 tile of the input, g the kernel. Both use the same six points, and B depends on nothing
+else; a row of G and a column of A^T hold the powers of a point, as many as the kernel and the
+output have cells. A line transform below is one of these matrices applied to one axis, with the
+sums that its rows share taken once. On floats it is the formula, on symbols its proof, on `Lanes`
+the code that runs.
 
 The points 0, ±√½, ±√2 and infinity keep the transforms' numbers near 1: the largest error over the
 output's RMS stays below 1e-5 where the points 0, ±1, ±2 give 4e-5.
@@ -33,7 +35,7 @@ def input_line(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any, root: Any =
     return d0 - d2 * 2.5 + d4, even + odd, even - odd, near + far, near - far, d1 - d3 * 2.5 + d5
 
 
-def kernel_line(g0: Any, g1: Any, g2: Any, root: Any = ROOT) -> Any:
+def kernel3_line(g0: Any, g1: Any, g2: Any, root: Any = ROOT) -> Any:
     """G g: three kernel cells to six points."""
     third = 1 / (root * root + 1)
     near, slope = (g0 * 2 + g2) * third, g1 * (root * third)
@@ -41,7 +43,15 @@ def kernel_line(g0: Any, g1: Any, g2: Any, root: Any = ROOT) -> Any:
     return g0, (near + slope) * -1, (near - slope) * -1, far + steep, far - steep, g2
 
 
-def output_line(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any, root: Any = ROOT) -> Any:
+def kernel5_line(g0: Any, g1: Any, g2: Any, g3: Any, g4: Any, root: Any = ROOT) -> Any:
+    """G g: five kernel cells to six points."""
+    third = 1 / (root * root + 1)
+    near, slope = (g0 * 2 + g2 + g4 * 0.5) * third, (g1 + g3 * 0.5) * (root * third)
+    far, steep = (g0 * 0.5 + g2 + g4 * 2) * third, (g1 * 0.5 + g3) * (root * third)
+    return g0, (near + slope) * -1, (near - slope) * -1, far + steep, far - steep, g4
+
+
+def output4_line(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any, root: Any = ROOT) -> Any:
     """A^T m: six points to four output cells."""
     s, d, t, e = m1 + m2, m1 - m2, m3 + m4, m3 - m4
     return (
@@ -52,23 +62,49 @@ def output_line(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any, root: Any 
     )
 
 
-def output_adjoint_line(y0: Any, y1: Any, y2: Any, y3: Any, root: Any = ROOT) -> Any:
-    """A y: the transpose of `output_line`, four cells to six points."""
+def output2_line(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any, root: Any = ROOT) -> Any:
+    """A^T m: six points to two output cells."""
+    return m0 + (m1 + m2) + (m3 + m4), (m1 - m2) * (root / 2) + (m3 - m4) * root + m5
+
+
+def output4_adjoint_line(y0: Any, y1: Any, y2: Any, y3: Any, root: Any = ROOT) -> Any:
+    """A y: the transpose of `output4_line`, four cells to six points."""
     near, odd = y0 + y2 * 0.5, y1 * (root / 2) + y3 * (root / 4)
     far, steep = y0 + y2 * 2, y1 * root + y3 * (root * 2)
     return y0, near + odd, near - odd, far + steep, far - steep, y3
 
 
-def kernel_adjoint_line(
+def output2_adjoint_line(y0: Any, y1: Any, root: Any = ROOT) -> Any:
+    """A y: the transpose of `output2_line`, two cells to six points."""
+    odd, steep = y1 * (root / 2), y1 * root
+    return y0, y0 + odd, y0 - odd, y0 + steep, y0 - steep, y1
+
+
+def kernel3_adjoint_line(
     u0: Any, u1: Any, u2: Any, u3: Any, u4: Any, u5: Any, root: Any = ROOT
 ) -> Any:
-    """G^T u: the transpose of `kernel_line`, six points to three kernel cells."""
+    """G^T u: the transpose of `kernel3_line`, six points to three kernel cells."""
     third = 1 / (root * root + 1)
     s, d, t, e = u1 + u2, u1 - u2, u3 + u4, u3 - u4
     return (
         u0 + (t * 0.5 - s * 2) * third,
         (e * (root / 2) - d * root) * third,
         (t - s) * third + u5,
+    )
+
+
+def kernel5_adjoint_line(
+    u0: Any, u1: Any, u2: Any, u3: Any, u4: Any, u5: Any, root: Any = ROOT
+) -> Any:
+    """G^T u: the transpose of `kernel5_line`, six points to five kernel cells."""
+    third = 1 / (root * root + 1)
+    s, d, t, e = u1 + u2, u1 - u2, u3 + u4, u3 - u4
+    return (
+        u0 + (t * 0.5 - s * 2) * third,
+        (e * 0.5 - d) * (root * third),
+        (t - s) * third,
+        (e - d * 0.5) * (root * third),
+        (t * 2 - s * 0.5) * third + u5,
     )
 
 
@@ -83,18 +119,25 @@ def both_axes(line: Line, size: int) -> Callable[[Sequence[Any]], list[Any]]:
     return transform
 
 
-def _with_bias(values: Sequence[Any]) -> list[Any]:
-    *points, bias = values
-    return [value + bias for value in both_axes(output_line, 6)(points)]
+def _finished(line: Line, relu: bool) -> Callable[[Sequence[Any]], list[Any]]:
+    """An output transform of 36 points and a bias, and a ReLU when asked for."""
 
+    def transform(values: Sequence[Any]) -> list[Any]:
+        *points, bias = values
+        sums = [value + bias for value in both_axes(line, 6)(points)]
+        return [value.positive() for value in sums] if relu else sums
 
-def _with_bias_and_relu(values: Sequence[Any]) -> list[Any]:
-    return [value.positive() for value in _with_bias(values)]
+    return transform
 
 
 input_tile = elementwise(both_axes(input_line, 6), 36, 36)
-kernel_tile = elementwise(both_axes(kernel_line, 3), 9, 36)
-output_tile = elementwise(_with_bias, 36, 16, extra=True)
-output_relu_tile = elementwise(_with_bias_and_relu, 36, 16, extra=True)
-output_adjoint_tile = elementwise(both_axes(output_adjoint_line, 4), 16, 36)
-kernel_adjoint_tile = elementwise(both_axes(kernel_adjoint_line, 6), 36, 9)
+kernel3_tile = elementwise(both_axes(kernel3_line, 3), 9, 36)
+kernel5_tile = elementwise(both_axes(kernel5_line, 5), 25, 36)
+output4_tile = elementwise(_finished(output4_line, relu=False), 36, 16, extra=True)
+output2_tile = elementwise(_finished(output2_line, relu=False), 36, 4, extra=True)
+output4_relu_tile = elementwise(_finished(output4_line, relu=True), 36, 16, extra=True)
+output2_relu_tile = elementwise(_finished(output2_line, relu=True), 36, 4, extra=True)
+output4_adjoint_tile = elementwise(both_axes(output4_adjoint_line, 4), 16, 36)
+output2_adjoint_tile = elementwise(both_axes(output2_adjoint_line, 2), 4, 36)
+kernel3_adjoint_tile = elementwise(both_axes(kernel3_adjoint_line, 6), 36, 9)
+kernel5_adjoint_tile = elementwise(both_axes(kernel5_adjoint_line, 6), 36, 25)

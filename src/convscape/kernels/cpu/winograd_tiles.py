@@ -1,7 +1,7 @@
 """Tiles of an image in channels-last memory, its border included."""
 
 from convscape.kernels.cpu.jit import kernel
-from convscape.kernels.cpu.winograd_points import input_tile, output_relu_tile, output_tile
+from convscape.kernels.cpu.winograd_transforms import input_points, output_cells
 
 
 @kernel
@@ -27,33 +27,29 @@ def load_tile(x, strides, size, channels, top, left, at, within, patch, reads, o
     """Transform the input tile whose corner is (top, left)."""
     if inside(top, left, size, 6):
         corner = at + top * strides[1] + left * strides[2]
-        input_tile(x, corner, within, out, to, writes, channels, x, 0)
+        input_points(x, corner, within, out, to, writes, channels)
     else:
         gather(x, strides, size, channels, top, left, at, 6, patch)
-        input_tile(patch, 0, reads, out, to, writes, channels, x, 0)
+        input_points(patch, 0, reads, out, to, writes, channels)
 
 
 @kernel
 def store_tile(
-    products, at, reads, y, corner, placed, real, bias, k0, relu, top, left, size, border, bordered
-):
+    edge, products, at, reads, y, corner, placed, real, bias, k0, relu, top, left, size,
+    border, bordered,
+):  # fmt: skip
     """The output tile at (top, left) of a map of this size from its products, plus bias.
 
     A tile that the border cuts is made in `border` and its real cells are copied.
     """
-    if inside(top, left, size, 4):
-        if relu:
-            output_relu_tile(products, at, reads, y, corner, placed, real, bias, k0)
-        else:
-            output_tile(products, at, reads, y, corner, placed, real, bias, k0)
+    if inside(top, left, size, edge):
+        output_cells(edge, relu, products, at, reads, y, corner, placed, real, bias, k0)
         return
-    if relu:
-        output_relu_tile(products, at, reads, border, 0, bordered, real, bias, k0)
-    else:
-        output_tile(products, at, reads, border, 0, bordered, real, bias, k0)
-    for i in range(min(4, size[0] - top)):
-        for j in range(min(4, size[1] - left)):
-            out = y[corner + placed[i * 4 + j] : corner + placed[i * 4 + j] + real]
-            source = border[bordered[i * 4 + j] :]
+    output_cells(edge, relu, products, at, reads, border, 0, bordered, real, bias, k0)
+    for i in range(min(edge, size[0] - top)):
+        for j in range(min(edge, size[1] - left)):
+            cell = i * edge + j
+            out = y[corner + placed[cell] : corner + placed[cell] + real]
+            source = border[bordered[cell] :]
             for k in range(real):
                 out[k] = source[k]

@@ -1,10 +1,12 @@
-"""The weight gradient of a 3x3 convolution by the adjoint of Winograd's F(4x4, 3x3).
+"""The weight gradient by the adjoint of Winograd's F(4x4, 3x3) or F(2x2, 5x5).
 
     dg = G^T [ Σ_tiles (A dy A^T) ⊙ (B^T d B) ] G
 
 Tiles are taken in chunks that fit the last level of the cache: first their points, then 36 matrix
 products whose sum runs over tiles, and at the end one transform of the sums.
 """
+
+from math import prod
 
 import numpy as np
 from numba import prange
@@ -16,61 +18,64 @@ from convscape.kernels.cpu.layout import Array, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
-from convscape.kernels.cpu.winograd_points import kernel_adjoint_tile, output_adjoint_tile
+from convscape.kernels.cpu.transpose import transpose
 from convscape.kernels.cpu.winograd_tiles import gather, inside, load_tile
+from convscape.kernels.cpu.winograd_transforms import kernel_cells, output_points
 
 _BLOCK = 8 * ROWS  # output channels of one block: its sums are 432 KiB
-_TILES = 96  # tiles of one piece of the sums: dy's points stay in the L1 cache
-_POINT_BYTES = 16 << 20  # points of one chunk
+_TILES = 32  # tiles of one piece of a sum: points of both stay in L1; longer ones lose digits
+_POINT_BYTES = 6 << 20  # points of one chunk, which stays near the cores
 
 
 @kernel
 def _spread_part(
-    part, parts, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, first, count,
-    spread, given,
+    part, parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, first,
+    count, spread, given,
 ):  # fmt: skip
     """Points of x and of dy for the tiles [first, first + count), a share of them."""
     _, h_size, w_size = grid
     c_size, k_size = channels
-    down, across = (h_size + 3) // 4, (w_size + 3) // 4
+    down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
     c_row, k_row = _row(c_size, lanes), _row(k_size, lanes)
-    patch, dy_patch = np.empty(36 * c_size, x.dtype), np.empty(16 * k_size, x.dtype)
+    c_plane, k_plane = _plane(count, c_row, lanes), _plane(count, k_row, lanes)
+    cells = edge * edge
+    patch, dy_patch = np.empty(36 * c_size, x.dtype), np.empty(cells * k_size, x.dtype)
     within, patched, writes = np.empty(36, np.int64), np.empty(36, np.int64), np.empty(36, np.int64)
-    dy_within, dy_patched = np.empty(16, np.int64), np.empty(16, np.int64)
+    dy_within, dy_patched = np.empty(cells, np.int64), np.empty(cells, np.int64)
     dy_writes = np.empty(36, np.int64)
     for e in range(36):
         within[e] = e // 6 * strides[1] + e % 6 * strides[2]
         patched[e] = e * c_size
-        writes[e] = e * count * c_row
-        dy_writes[e] = e * count * k_row
-    for o in range(16):
-        dy_within[o] = o // 4 * dy_strides[1] + o % 4 * dy_strides[2]
+        writes[e] = e * c_plane
+        dy_writes[e] = e * k_plane
+    for o in range(cells):
+        dy_within[o] = o // edge * dy_strides[1] + o % edge * dy_strides[2]
         dy_patched[o] = o * k_size
     for t in range(count * part // parts, count * (part + 1) // parts):
         line, tx = divmod(first + t, across)
         n, ty = divmod(line, down)
         load_tile(
-            x, strides, size, c_size, ty * 4 - corner[0], tx * 4 - corner[1], n * strides[0],
-            within, patch, patched, spread, t * c_row, writes,
+            x, strides, size, c_size, ty * edge - corner[0], tx * edge - corner[1],
+            n * strides[0], within, patch, patched, spread, t * c_row, writes,
         )  # fmt: skip
         at, to, bounds = n * dy_strides[0], t * k_row, (h_size, w_size)
-        if inside(ty * 4, tx * 4, bounds, 4):
-            at += ty * 4 * dy_strides[1] + tx * 4 * dy_strides[2]
-            output_adjoint_tile(dy, at, dy_within, given, to, dy_writes, k_size, dy, 0)
+        if inside(ty * edge, tx * edge, bounds, edge):
+            at += ty * edge * dy_strides[1] + tx * edge * dy_strides[2]
+            output_points(edge, dy, at, dy_within, given, to, dy_writes, k_size)
         else:
-            gather(dy, dy_strides, bounds, k_size, ty * 4, tx * 4, at, 4, dy_patch)
-            output_adjoint_tile(dy_patch, 0, dy_patched, given, to, dy_writes, k_size, dy, 0)
+            gather(dy, dy_strides, bounds, k_size, ty * edge, tx * edge, at, edge, dy_patch)
+            output_points(edge, dy_patch, 0, dy_patched, given, to, dy_writes, k_size)
 
 
 @team
 def _spread_team(
-    parts, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, first, count,
+    parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, first, count,
     spread, given,
 ):  # fmt: skip
     for part in prange(parts):
         _spread_part(
-            np.int64(part), parts, x, strides, size, dy, dy_strides, channels, lanes, corner, grid,
-            first, count, spread, given,
+            np.int64(part), parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner,
+            grid, first, count, spread, given,
         )  # fmt: skip
 
 
@@ -81,17 +86,30 @@ def _row(channels, lanes):
 
 
 @kernel
-def _multiply_part(part, parts, spread, given, count, channels, lanes, add, dw):
-    """The gradient (k, c, 3, 3) from the chunk's tiles, or added to it; a share of the k."""
+def _plane(count, row, lanes):
+    """Distance of two planes of rows: an odd number of vectors.
+
+    A tile's 36 points are written at this distance. Were it a large power of two times something,
+    they would compete for a few sets of the cache; an odd number of lines uses all.
+    """
+    return (count * row // lanes | 1) * lanes
+
+
+@kernel
+def _multiply_part(part, parts, edge, spread, given, count, channels, lanes, add, dw):
+    """The gradient (k, c, side, side) from the chunk's tiles, or added to it; a share of the k."""
     c_size, k_size = channels
+    cells = (7 - edge) ** 2
     c_row, k_row = _row(c_size, lanes), _row(k_size, lanes)
+    c_plane, k_plane = _plane(count, c_row, lanes), _plane(count, k_row, lanes)
     lots = (k_size + ROWS - 1) // ROWS
     low, high = lots * part // parts * ROWS, lots * (part + 1) // parts * ROWS
     widest = WIDEST * lanes
     # The sums of one block stay in L2 until they are transformed.
     sums = np.empty(36 * (_BLOCK * widest + lanes), dw.dtype)
-    turned = np.empty(9 * _BLOCK * widest, dw.dtype)
-    reads, writes = np.empty(36, np.int64), np.empty(9, np.int64)
+    turned = np.empty(cells * (_BLOCK * widest + lanes), dw.dtype)
+    line = np.empty(cells * widest, dw.dtype)
+    reads, writes = np.empty(36, np.int64), np.empty(cells, np.int64)
     for k0 in range(low, high, _BLOCK):
         rows = np.arange(k0, k0 + _BLOCK)  # what lies behind the last row is 0, or not looked at
         size = min(_BLOCK, high - k0)
@@ -104,7 +122,7 @@ def _multiply_part(part, parts, spread, given, count, channels, lanes, add, dw):
                 reads[e] = e * plane
                 for first in range(0, count, _TILES):
                     depth = min(_TILES, count - first)
-                    at, b = (e * count + first) * k_row, (e * count + first) * c_row + c0
+                    at, b = e * k_plane + first * k_row, e * c_plane + first * c_row + c0
                     for k in range(0, size, ROWS):
                         if first == 0:
                             multiply(
@@ -116,24 +134,23 @@ def _multiply_part(part, parts, spread, given, count, channels, lanes, add, dw):
                                 vectors, given, rows, k, at, 0, k_row, spread, b, 0, c_row, 1,
                                 depth, sums, e * plane + k * width,
                             )  # fmt: skip
-            for t in range(9):
-                writes[t] = t * size * width
-            kernel_adjoint_tile(sums, 0, reads, turned, 0, writes, size * width, turned, 0)
+            for t in range(cells):
+                writes[t] = t * plane
+            kernel_cells(edge, sums, 0, reads, turned, 0, writes, size * width)
             real = min(width, c_size - c0)
             for k in range(min(size, k_size - k0)):
-                at = ((k0 + k) * c_size + c0) * 9
-                line = dw[at : at + real * 9]
-                for t in range(9):
-                    source = turned[(t * size + k) * width : (t * size + k) * width + real]
-                    for c in range(real):
-                        line[c * 9 + t] = source[c] + (line[c * 9 + t] if add else 0)
+                transpose(turned, k * width, plane, cells, real, line, 0, cells)
+                at = ((k0 + k) * c_size + c0) * cells
+                out = dw[at : at + real * cells]
+                for i in range(real * cells):
+                    out[i] = line[i] + (out[i] if add else 0)
             c0 += width
 
 
 @team
-def _multiply_team(parts, spread, given, count, channels, lanes, add, dw):
+def _multiply_team(parts, edge, spread, given, count, channels, lanes, add, dw):
     for part in prange(parts):
-        _multiply_part(np.int64(part), parts, spread, given, count, channels, lanes, add, dw)
+        _multiply_part(np.int64(part), parts, edge, spread, given, count, channels, lanes, add, dw)
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -142,28 +159,28 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     k, *outputs = dy.shape[1:]
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
-    lanes, channels = SIMD.lanes(x.itemsize), (c, k)
+    lanes, channels, edge = SIMD.lanes(x.itemsize), (c, k), 7 - geometry.kernel[0]
     corner = tuple(w.padding[0] for w in geometry.windows)
     memory, strides = padded(x, ((0, 0), (0, 0)), threads)
     dy_memory, dy_strides = padded(dy, ((0, 0), (0, 0)), threads)
     c_row, k_row = (-(-v // lanes) * lanes + lanes for v in channels)
-    tiles = n * -(-outputs[0] // 4) * -(-outputs[1] // 4)
+    tiles = n * -(-outputs[0] // edge) * -(-outputs[1] // edge)
     # As many tiles at once as fit the last level of the cache; chunks of one size.
     most = max(_TILES, _POINT_BYTES // (36 * x.itemsize * (c_row + k_row)))
     chunk = -(-tiles // -(-tiles // most))
     # A tile of registers may read on behind the last row; what it makes of that is dropped.
-    spread = workspace.empty(36 * chunk * c_row + WIDEST * lanes, x.dtype)
-    given = workspace.empty(36 * chunk * k_row + _BLOCK, x.dtype)
-    dw = workspace.empty(9 * c * k, x.dtype)
+    spread = workspace.empty(36 * (chunk * c_row + lanes) + WIDEST * lanes, x.dtype)
+    given = workspace.empty(36 * (chunk * k_row + lanes) + _BLOCK, x.dtype)
+    dw = workspace.empty(prod(geometry.weight_shape), x.dtype)
     for first in range(0, tiles, chunk):
         count = min(chunk, tiles - first)
         launch(
             _spread_part, _spread_team, threads,
-            memory, strides, (h, w), dy_memory, dy_strides, channels, lanes, corner,
+            edge, memory, strides, (h, w), dy_memory, dy_strides, channels, lanes, corner,
             (n, *outputs), first, count, spread, given,
         )  # fmt: skip
         launch(
             _multiply_part, _multiply_team, threads,
-            spread, given, count, channels, lanes, first > 0, dw,
+            edge, spread, given, count, channels, lanes, first > 0, dw,
         )  # fmt: skip
     return dw.reshape(geometry.weight_shape)
