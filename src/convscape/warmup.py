@@ -1,16 +1,14 @@
 """Compile every kernel ahead of time, so that no first call has to wait.
 
 What to compile is not listed anywhere: the ops are called on small arrays with every algorithm of
-the table, in every type, memory layout and team, forwards and backwards to the second order, and
+the table, in every type and memory layout, forwards and backwards to the second order, and
 Numba keeps what that compiles. Numba compiles under one lock, so processes share the work.
 """
 
-import os
 import pkgutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
@@ -25,7 +23,6 @@ from convscape.arithmetic.errors import InputError
 from convscape.kernels import TABLE, cpu
 
 TYPES = ("float32", "float64")
-TEAMS = (1, 2)  # a part called directly, and by its parallel twin
 SIDES = (12, 72)  # of an image; a large one has long lines, many tiles, and work for a team
 
 
@@ -96,19 +93,9 @@ def warm(workers: int, done: Callable[[Job], None] = lambda _: None) -> Outcome:
     return Outcome(len(todo), compiled, time.perf_counter() - began, folder, size)
 
 
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes (a fork would lack threads), whose teams sleep while they wait for work."""
-    before = os.environ.get("OMP_WAIT_POLICY")
-    os.environ["OMP_WAIT_POLICY"] = "passive"
-    try:
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            yield pool
-    finally:
-        if before is None:
-            del os.environ["OMP_WAIT_POLICY"]
-        else:
-            os.environ["OMP_WAIT_POLICY"] = before
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """Fresh processes: a fork would lack threads."""
+    return ProcessPoolExecutor(workers, get_context("spawn"))
 
 
 def run(job: Job) -> int:
@@ -116,10 +103,9 @@ def run(job: Job) -> int:
     before = missed()
     threads = torch.get_num_threads()
     try:
-        for team in TEAMS:
-            torch.set_num_threads(team)
-            for call in _calls(job):
-                _backwards(*call)
+        torch.set_num_threads(1)  # a team runs the same code
+        for call in _calls(job):
+            _backwards(*call)
     finally:
         torch.set_num_threads(threads)
     return missed() - before

@@ -1,8 +1,6 @@
 """Between torch and NumPy: memory shared both ways, and one team of threads."""
 
-import os
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,37 +24,9 @@ def tensor(x: Array) -> torch.Tensor:
     return torch.from_numpy(x)
 
 
-_forked = False  # whether this process was forked from one whose team had started
-
-
 def threads() -> int:
-    """The threads to compute with: torch's own setting, followed on every call.
-
-    A forked process has none of its parent's threads, and OpenMP cannot start them again: there
-    one is used, whatever the setting.
-    """
-    wanted = torch.get_num_threads()
-    if wanted > 1 and not _forked:
-        _start_team()
-        return wanted
-    return 1
-
-
-@cache
-def _start_team() -> None:
-    """Let Numba start its threads now: the first start resets torch's setting (numba#9387)."""
-    import numba
-
-    before = torch.get_num_threads()
-    numba.get_num_threads()
-    torch.set_num_threads(before)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_left_alone)
-
-
-def _left_alone() -> None:
-    global _forked
-    _forked = True
+    """The threads to compute with: torch's own setting, followed on every call."""
+    return torch.get_num_threads()
 
 
 def empty_like(x: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:

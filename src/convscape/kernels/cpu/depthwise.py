@@ -95,11 +95,8 @@ def _walk(
     plane = (h_in * w_in + h_out * w_out) * lanes * x.itemsize
     together = min(_TOGETHER, blocks, max(1, _NEAR // plane))
     most = max(1, min(h_out, h_out * _NEAR // plane))
-    part, team = (
-        (lines.direct_part, lines.direct_team) if direct else (lines.planes_part, lines.planes_team)
-    )
     launch(
-        part, team, threads,
+        lines.direct_team if direct else lines.planes_team, threads,
         adding, _in_line(x, direct), _in_line(y, direct), x.shape[:2],
         way.rows, way.segments, way.cells, (*way.shape, way.pixels, way.hop),
         memory, totals, (step, lanes, blocks, most, together),

@@ -5,9 +5,9 @@ vector's lanes of them, are turned to channels-last in the cache, and the result
 """
 
 import numpy as np
-from numba import prange
 
 from convscape.kernels.cpu.depthwise_pixels import address, correlator, weigher
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.transpose import transpose
 
@@ -157,13 +157,9 @@ def direct_part(
 
 
 @team
-def direct_team(parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals, sizes):
+def direct_team(index, parts, *given):
     """The parallel twin of `direct_part`."""
-    for part in prange(parts):
-        direct_part(
-            np.int64(part), parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals,
-            sizes,
-        )  # fmt: skip
+    divide(direct_part, index, parts, given)
 
 
 @kernel
@@ -226,13 +222,9 @@ def planes_part(
 
 
 @team
-def planes_team(parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals, sizes):
+def planes_team(index, parts, *given):
     """The parallel twin of `planes_part`."""
-    for part in prange(parts):
-        planes_part(
-            np.int64(part), parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals,
-            sizes,
-        )  # fmt: skip
+    divide(planes_part, index, parts, given)
 
 
 @kernel

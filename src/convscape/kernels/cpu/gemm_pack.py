@@ -5,9 +5,9 @@ by side already.
 """
 
 import numpy as np
-from numba import prange
 
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat
 from convscape.kernels.cpu.simd import SIMD
@@ -74,9 +74,8 @@ def _pack_part(part, parts, weight, strides, shape, lanes, packed):
 
 
 @team
-def _pack_team(parts, weight, strides, shape, lanes, packed):
-    for part in prange(parts):
-        _pack_part(np.int64(part), parts, weight, strides, shape, lanes, packed)
+def _pack_team(index, parts, *given):
+    divide(_pack_part, index, parts, given)
 
 
 def packed(weight: Array, threads: int) -> Array:
@@ -85,5 +84,5 @@ def packed(weight: Array, threads: int) -> Array:
     lanes = SIMD.lanes(weight.itemsize)
     out = workspace.empty(groups * -(-k // lanes) * lanes * c * r * s, weight.dtype)
     memory, strides = flat(weight)
-    launch(_pack_part, _pack_team, threads, memory, strides, weight.shape, lanes, out)
+    launch(_pack_team, threads, memory, strides, weight.shape, lanes, out)
     return out

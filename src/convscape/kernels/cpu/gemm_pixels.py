@@ -7,8 +7,8 @@ A row is an address in channels-last memory, and a row of the kernel one run of 
 from math import prod
 
 import numpy as np
-from numba import prange
 
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -181,15 +181,8 @@ def _correlate_part(
 
 
 @team
-def _correlate_team(
-    parts, x, start, steps, packed, shape, tap_steps, down, across, batch_last, bias, relu,
-    lanes, y, y_strides, y_shape,
-):  # fmt: skip
-    for part in prange(parts):
-        _correlate_part(
-            np.int64(part), parts, x, start, steps, packed, shape, tap_steps, down, across,
-            batch_last, bias, relu, lanes, y, y_strides, y_shape,
-        )  # fmt: skip
+def _correlate_team(index, parts, *given):
+    divide(_correlate_part, index, parts, given)
 
 
 def correlate(
@@ -223,7 +216,7 @@ def correlate(
     lanes = SIMD.lanes(y.itemsize)
     out, y_strides = flat(y)
     launch(
-        _correlate_part, _correlate_team, threads,
+        _correlate_team, threads,
         memory, start, steps, weights, shape, tap_steps, *axes,
         _batch_last(y.shape, shape[3:], axes), bias, relu, lanes, out, y_strides, y.shape,
     )  # fmt: skip

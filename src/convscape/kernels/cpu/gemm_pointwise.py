@@ -9,8 +9,8 @@ with the weights' axes exchanged; a stride is a view of every other pixel.
 """
 
 import numpy as np
-from numba import prange
 
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -128,14 +128,8 @@ def _pointwise_part(
 
 
 @team
-def _pointwise_team(
-    parts, x, x_strides, weight, w_strides, bias, relu, channels, lanes, grid, y, y_strides
-):
-    for part in prange(parts):
-        _pointwise_part(
-            np.int64(part), parts, x, x_strides, weight, w_strides, bias, relu, channels, lanes,
-            grid, y, y_strides,
-        )  # fmt: skip
+def _pointwise_team(index, parts, *given):
+    divide(_pointwise_part, index, parts, given)
 
 
 def pointwise(
@@ -162,7 +156,7 @@ def pointwise(
         grid = (n, 1, h * w)
     channels = (groups, weight.shape[1], k // groups)
     launch(
-        _pointwise_part, _pointwise_team, threads,
+        _pointwise_team, threads,
         source, x_strides, kernels, w_strides, bias, relu, channels,
         SIMD.lanes(y.itemsize), grid, out, y_strides,
     )  # fmt: skip

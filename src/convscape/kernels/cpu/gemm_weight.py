@@ -14,11 +14,11 @@ multiplied in place (`gemm_weight_wide`).
 from math import prod
 
 import numpy as np
-from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import gemm_weight_wide
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -194,15 +194,8 @@ def _weight_part(
 
 
 @team
-def _weight_team(
-    parts, x, x_strides, size, dy, dy_strides, grid, down, across, channels, taps,
-    batch_last, split, lanes, sums,
-):  # fmt: skip
-    for part in prange(parts):
-        _weight_part(
-            np.int64(part), parts, x, x_strides, size, dy, dy_strides, grid, down, across, channels,
-            taps, batch_last, split, lanes, sums,
-        )  # fmt: skip
+def _weight_team(index, parts, *given):
+    divide(_weight_part, index, parts, given)
 
 
 @kernel
@@ -234,9 +227,8 @@ def _collect_part(part, parts, sums, slabs, channels, taps, lanes, dw):
 
 
 @team
-def _collect_team(parts, sums, slabs, channels, taps, lanes, dw):
-    for part in prange(parts):
-        _collect_part(np.int64(part), parts, sums, slabs, channels, taps, lanes, dw)
+def _collect_team(index, parts, *given):
+    divide(_collect_part, index, parts, given)
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -271,12 +263,12 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     down, across = ((w.stride, w.dilation, w.padding[0]) for w in geometry.windows)
     channels, taps = (geometry.groups, k), (r, s, c)
     launch(
-        _weight_part, _weight_team, threads,
+        _weight_team, threads,
         memory, strides, x.shape[2:], given, given_strides, (dy.shape[0], *dy.shape[2:]),
         down, across, channels, taps, _batch_last(dy.shape, x.shape, geometry), split, lanes, sums,
     )  # fmt: skip
     dw = workspace.empty(prod(geometry.weight_shape), x.dtype)
-    launch(_collect_part, _collect_team, threads, sums, slabs, channels, taps, lanes, dw)
+    launch(_collect_team, threads, sums, slabs, channels, taps, lanes, dw)
     return dw.reshape(geometry.weight_shape)
 
 

@@ -8,9 +8,9 @@ of an image, which must be long enough to pay for reading and writing the tile.
 """
 
 import numpy as np
-from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -53,11 +53,8 @@ def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, la
 
 
 @team
-def _weight_team(parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw):
-    for part in prange(parts):
-        _weight_part(
-            np.int64(part), parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw
-        )
+def _weight_team(index, parts, *given):
+    divide(_weight_part, index, parts, given)
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -79,7 +76,7 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     rows = np.pad(rows, (0, -len(rows) % ROWS), mode="edge")
     dw = np.empty(groups * r * s * k * c // groups, x.dtype)
     launch(
-        _weight_part, _weight_team, threads,
+        _weight_team, threads,
         memory, (sn, sh * height.stride, sw * width.stride), dy_memory, dy_steps, rows,
         (dy.shape[0], *dy.shape[2:]), (groups, c, k // groups), lanes, dw,
     )  # fmt: skip

@@ -31,12 +31,11 @@ def reduction(function: F) -> F:
 
 
 def team(function: F) -> F:
-    """Compile the parallel twin of a kernel: a `prange` whose body is one call of the kernel.
+    """Compile the parallel twin of a kernel: `twin(index, parts, *given)` whose body is one line.
 
-    The body passes `np.int64(part)`: the loop's own index is unsigned, and the kernel would be
-    compiled a second time for it.
+    The line is `divide(kernel, index, parts, given)`, see `convscape.kernels.cpu.divide`.
     """
-    return _cached(function, parallel=True)
+    return _cached(function)
 
 
 def _cached(function: F, **options: Any) -> F:

@@ -7,9 +7,9 @@ version serves every memory layout.
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from convscape.kernels.cpu import memory
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.transpose import transpose
@@ -83,7 +83,7 @@ def padded(
     else:
         grid = (rows, columns)
     launch(
-        _pad_part, _pad_team, threads,
+        _pad_team, threads,
         source, strides, (n, c, h, w), out, grid, (top, left), x.dtype.type(fill),
     )  # fmt: skip
     return out, (rows * columns * c, columns * c, c)
@@ -130,9 +130,8 @@ def _pad_part(part, parts, x, strides, shape, out, grid, start, fill):
 
 
 @team
-def _pad_team(parts, x, strides, shape, out, grid, start, fill):
-    for part in prange(parts):
-        _pad_part(part, parts, x, strides, shape, out, grid, start, fill)
+def _pad_team(index, parts, *given):
+    divide(_pad_part, index, parts, given)
 
 
 def plain(y: Array, threads: int) -> Array:
@@ -140,7 +139,7 @@ def plain(y: Array, threads: int) -> Array:
     n, h, w, c = y.shape
     out = empty((n, c, h, w), y.dtype, False)
     if y.size:
-        launch(_plain_part, _plain_team, threads, y.reshape(-1), (n, h * w, c), out.reshape(-1))
+        launch(_plain_team, threads, y.reshape(-1), (n, h * w, c), out.reshape(-1))
     return out
 
 
@@ -159,6 +158,5 @@ def _plain_part(part, parts, y, shape, out):
 
 
 @team
-def _plain_team(parts, y, shape, out):
-    for part in prange(parts):
-        _plain_part(np.int64(part), parts, y, shape, out)
+def _plain_team(index, parts, *given):
+    divide(_plain_part, index, parts, given)

@@ -65,7 +65,7 @@ def normalize(
         moments[0], moments[1] = statistics
     threads = _threads(x, threads)
     _steps(
-        parts.forward_part, parts.forward_team, shape, threads, statistics is None,
+        parts.forward_team, shape, threads, statistics is None,
         given, added, y, shape, _vector(weight, x), _vector(bias, x), moments,
         np.empty((threads, 2, shape[1])), float(epsilon), statistics is None,
         residual is not None, relu,
@@ -113,7 +113,7 @@ def normalize_grad(
     grads = np.empty((2, shape[1]), x.dtype)
     threads = _threads(x, threads)
     _steps(
-        parts.backward_part, parts.backward_team, shape, threads, True,
+        parts.backward_team, shape, threads, True,
         given, above, out, passed, dx, shape, _vector(weight, x), _vector(bias, x), moments,
         np.empty((threads, 2, shape[1])), float(epsilon), training, relu, grads,
     )  # fmt: skip
@@ -126,14 +126,14 @@ def _threads(x: Array, threads: int) -> int:
 
 
 def _steps(
-    part: Any, team: Any, shape: tuple[int, int, int], threads: int, sums: bool, *arguments: Any
+    team: Any, shape: tuple[int, int, int], threads: int, sums: bool, *arguments: Any
 ) -> None:
     """Launch a kernel: in two steps where every thread needs the sums of all (see `norm_parts`)."""
     if sums and threads > 1 and shape[2] == 1:
-        launch(part, team, threads, parts.SUM, *arguments)
-        launch(part, team, threads, parts.MAP, *arguments)
+        launch(team, threads, parts.SUM, *arguments)
+        launch(team, threads, parts.MAP, *arguments)
     else:
-        launch(part, team, threads, parts.BOTH, *arguments)
+        launch(team, threads, parts.BOTH, *arguments)
 
 
 def _vector(v: Array | None, x: Array) -> Array:

@@ -6,8 +6,8 @@ before any can normalize, so the two steps are calls of their own, `SUM` then `M
 """
 
 import numpy as np
-from numba import prange
 
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.norm_panel import (
     CENTER,
@@ -128,15 +128,9 @@ def forward_part(
 
 
 @team
-def forward_team(
-    parts, step, x, residual, y, shape, weight, bias, found, partial, epsilon, training, adds, relu
-):
+def forward_team(index, parts, *given):
     """`forward_part` for every part."""
-    for part in prange(parts):
-        forward_part(
-            np.int64(part), parts, step, x, residual, y, shape, weight, bias, found, partial,
-            epsilon, training, adds, relu,
-        )  # fmt: skip
+    divide(forward_part, index, parts, given)
 
 
 @kernel
@@ -188,13 +182,6 @@ def backward_part(
 
 
 @team
-def backward_team(
-    parts, step, x, dy, y, passed, dx, shape, weight, bias, found, partial, epsilon, training, relu,
-    grads,
-):  # fmt: skip
+def backward_team(index, parts, *given):
     """`backward_part` for every part."""
-    for part in prange(parts):
-        backward_part(
-            np.int64(part), parts, step, x, dy, y, passed, dx, shape, weight, bias, found, partial,
-            epsilon, training, relu, grads,
-        )  # fmt: skip
+    divide(backward_part, index, parts, given)

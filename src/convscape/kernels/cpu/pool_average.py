@@ -5,9 +5,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
@@ -132,14 +132,8 @@ def _last_line(x, y, rows_read, w_reads, shares, plane, h, channels, height, wid
 
 
 @team
-def _average_team(
-    parts, x, y, h_reads, w_reads, row_shares, column_shares, count, run, height, width
-):  # fmt: skip
-    for part in prange(parts):
-        _average_part(
-            np.int64(part), parts, x, y, h_reads, w_reads, row_shares, column_shares, count, run,
-            height, width,
-        )  # fmt: skip
+def _average_team(index, parts, *given):
+    divide(_average_part, index, parts, given)
 
 
 def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads: int) -> Array:
@@ -160,12 +154,12 @@ def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads
     if y.size:
         rows, columns, _ = shares(divisors, x.dtype)
         if whole_plane:
-            part, team, sizes = whole_plane
-            share = rows[0] * columns[0]
-            launch(part, team, min(threads, useful), in_line(x, last), line, share, *sizes)
+            team, sizes = whole_plane
+            weight = rows[0] * columns[0]
+            launch(team, min(threads, useful), in_line(x, last), line, weight, *sizes)
             return y
         launch(
-            _average_part, _average_team, min(threads, useful),
+            _average_team, min(threads, useful),
             in_line(x, last), line, *before, rows, columns, *after,
         )  # fmt: skip
     return y

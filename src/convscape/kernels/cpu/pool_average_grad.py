@@ -11,9 +11,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, is_channels_last
 from convscape.kernels.cpu.pool_average import shares
@@ -190,15 +190,8 @@ def _last_line_grad(given, source, share, dx, to, w_gives, w_size, w_fall):
 
 
 @team
-def _grad_team(
-    parts, dy, dx, h_gives, w_gives, line_phases, row_shares, column_shares, even, count, run,
-    height, width, falls,
-):  # fmt: skip
-    for part in prange(parts):
-        _grad_part(
-            np.int64(part), parts, dy, dx, h_gives, w_gives, line_phases, row_shares,
-            column_shares, even, count, run, height, width, falls,
-        )  # fmt: skip
+def _grad_team(index, parts, *given):
+    divide(_grad_part, index, parts, given)
 
 
 def average_grad(
@@ -225,7 +218,7 @@ def average_grad(
     if dx.size:
         useful, before, after = _call(geometry, dx.shape, last)
         launch(
-            _grad_part, _grad_team, min(threads, useful),
+            _grad_team, min(threads, useful),
             in_line(dy, last), line, *before, *shares(divisors, dy.dtype), *after,
         )  # fmt: skip
     return dx

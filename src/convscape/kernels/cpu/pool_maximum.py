@@ -9,9 +9,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
@@ -132,11 +132,8 @@ def _last_line(x, y, where, rows_read, w_reads, firsts, plane, h, channels, heig
 
 
 @team
-def _maximum_team(parts, x, y, where, h_reads, w_reads, firsts, count, run, height, width):
-    for part in prange(parts):
-        _maximum_part(
-            np.int64(part), parts, x, y, where, h_reads, w_reads, firsts, count, run, height, width
-        )  # fmt: skip
+def _maximum_team(index, parts, *given):
+    divide(_maximum_part, index, parts, given)
 
 
 def maximum(x: Array, geometry: Geometry, threads: int) -> tuple[Array, Array]:
@@ -158,7 +155,7 @@ def maximum(x: Array, geometry: Geometry, threads: int) -> tuple[Array, Array]:
     if y.size:
         threads = min(threads, useful)
         given = in_line(x, last), y_line, where_line
-        launch(_maximum_part, _maximum_team, threads, *given, *fixed)
+        launch(_maximum_team, threads, *given, *fixed)
     return y, where
 
 
@@ -169,7 +166,7 @@ def maximum_only(x: Array, geometry: Geometry, threads: int) -> Array:
     line, y = blank(shape, x.dtype, last)
     if y.size:
         threads = min(threads, useful)
-        launch(_maximum_part, _maximum_team, threads, in_line(x, last), line, None, *fixed)
+        launch(_maximum_team, threads, in_line(x, last), line, None, *fixed)
     return y
 
 

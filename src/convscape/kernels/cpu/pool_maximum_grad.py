@@ -11,9 +11,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, empty, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
@@ -138,14 +138,8 @@ def _last_line(dy, where, dx, rows_met, w_gives, above, to, channels, width, ste
 
 
 @team
-def _gather_team(
-    parts, dy, where, dx, h_gives, w_gives, line_phases, count, run, height, width, steps
-):  # fmt: skip
-    for part in prange(parts):
-        _gather_part(
-            np.int64(part), parts, dy, where, dx, h_gives, w_gives, line_phases, count, run,
-            height, width, steps,
-        )  # fmt: skip
+def _gather_team(index, parts, *given):
+    divide(_gather_part, index, parts, given)
 
 
 @kernel
@@ -182,9 +176,8 @@ def _scatter_part(part, parts, dy, where, dx, offsets, starts, count, height, wi
 
 
 @team
-def _scatter_team(parts, dy, where, dx, offsets, starts, count, height, width):
-    for part in prange(parts):
-        _scatter_part(np.int64(part), parts, dy, where, dx, offsets, starts, count, height, width)
+def _scatter_team(index, parts, *given):
+    divide(_scatter_part, index, parts, given)
 
 
 @kernel
@@ -206,9 +199,8 @@ def _pick_part(part, parts, x, where, y, count, run, height, width):
 
 
 @team
-def _pick_team(parts, x, where, y, count, run, height, width):
-    for part in prange(parts):
-        _pick_part(np.int64(part), parts, x, where, y, count, run, height, width)
+def _pick_team(index, parts, *given):
+    divide(_pick_part, index, parts, given)
 
 
 def maximum_grad(
@@ -229,24 +221,24 @@ def maximum_grad(
     last = is_channels_last(where)
     line, dx = blank((*dy.shape[:2], *spatial), dy.dtype, last)
     if dx.size:
-        part, team, useful, fixed = _call(geometry, dx.shape, last)
+        team, useful, fixed = _call(geometry, dx.shape, last)
         arrays = in_line(dy, last), in_line(where, last), line
-        launch(part, team, min(threads, useful), *arrays, *fixed)
+        launch(team, min(threads, useful), *arrays, *fixed)
     return dx
 
 
 @lru_cache(maxsize=1024)
 def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
-    """The kernel and its parallel twin, the threads worth starting, and the kernel's arguments."""
+    """The kernel, the threads worth starting, and the kernel's arguments."""
     spatial = shape[2], shape[3]
     tables, both, steps = backward(geometry, spatial)
     count, run = planes(shape, last)
     outputs = prod(geometry.outputs(spatial))
     if not last and count >= 8 and _all_real(geometry, spatial):
         fixed = _offsets(geometry, spatial[1]), _starts(geometry, spatial), count, *both
-        return _scatter_part, _scatter_team, teams(prod(shape) // 4 + outputs * count, last), fixed
+        return _scatter_team, teams(prod(shape) // 4 + outputs * count, last), fixed
     useful = teams(prod(shape[:2]) * outputs * prod(geometry.kernel) + prod(shape), last)
-    return _gather_part, _gather_team, useful, (*tables, count, run, *both, steps)
+    return _gather_team, useful, (*tables, count, run, *both, steps)
 
 
 def pick(x: Array, where: Array, geometry: Geometry, threads: int) -> Array:
@@ -265,7 +257,7 @@ def pick(x: Array, where: Array, geometry: Geometry, threads: int) -> Array:
     y = empty(where.shape, x.dtype, last)
     if y.size:
         launch(
-            _pick_part, _pick_team, threads,
+            _pick_team, threads,
             in_line(x, last), in_line(where, last), in_line(y, last),
             *planes(x.shape, last), *forward(geometry, x.shape[2:])[2],
         )  # fmt: skip

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-from numba import prange
-
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import plane_totals
@@ -34,9 +32,8 @@ def _planes_part(part, parts, x, y, share, count, cells):
 
 
 @team
-def _planes_team(parts, x, y, share, count, cells):
-    for part in prange(parts):
-        _planes_part(np.int64(part), parts, x, y, share, count, cells)
+def _planes_team(index, parts, *given):
+    divide(_planes_part, index, parts, given)
 
 
 @kernel
@@ -74,14 +71,13 @@ def _pixels_part(part, parts, x, y, share, images, cells, run):
 
 
 @team
-def _pixels_team(parts, x, y, share, images, cells, run):
-    for part in prange(parts):
-        _pixels_part(np.int64(part), parts, x, y, share, images, cells, run)
+def _pixels_team(index, parts, *given):
+    divide(_pixels_part, index, parts, given)
 
 
 def whole_planes(shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
-    """The kernel for an input of this shape, its twin, and its arguments after the share."""
+    """The kernel for an input of this shape, and its arguments after the share."""
     images, channels, cells = shape[0], shape[1], shape[2] * shape[3]
     if last:
-        return _pixels_part, _pixels_team, (images, cells, channels)
-    return _planes_part, _planes_team, (images * channels, cells)
+        return _pixels_team, (images, cells, channels)
+    return _planes_team, (images * channels, cells)

@@ -1,50 +1,94 @@
 """One call, split among a team of threads; or run in place when one thread is asked for.
 
 A kernel is a serial function `part(index, parts, *arguments)` that computes one of `parts` shares
-of the output. Its parallel twin calls it from a `prange`. With one thread the part itself is
-called; so it is in a process forked after a parallel call, such as a data loader's worker.
+of the output. Its twin `team(index, parts, *arguments)` calls it: for one share, or for all of them
+on the threads of OpenMP (see `convscape.kernels.cpu.divide`). Where the process has no OpenMP with
+the entry that we use (Windows, macOS), Python's threads run the shares; kernels do not hold the
+GIL.
 """
 
+import ctypes
+import ctypes.util
 import os
+import sys
 from collections.abc import Callable
-from threading import Lock
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
-import numba
+from llvmlite import binding
 
-_workqueue = Lock()
-_owner: int | None = None  # the process whose threads the team is
+from convscape.kernels.cpu.divide import ALL, SYMBOLS, symbol
+
+_forked = False
 
 
-def launch(
-    part: Callable[..., None], team: Callable[..., None], threads: int, *arguments: Any
-) -> None:
-    """Run a kernel on up to `threads` threads, leaving Numba's own setting as it was found.
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+# A forked process has none of its parent's threads, and OpenMP cannot start them again: a call
+# with a team would wait for them forever. There, one thread computes whatever the setting.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def launch(team: Callable[..., None], threads: int, *arguments: Any) -> None:
+    """Run a kernel in `threads` shares, each on a thread of its own.
 
     Args:
-        part: `part(index, parts, *arguments)`, serial.
-        team: `team(parts, *arguments)`, its parallel twin.
-        threads: Threads wanted; no more are used than Numba was started with.
+        team: `team(index, parts, *arguments)`, made by `convscape.kernels.cpu.jit.team`.
+        threads: Threads wanted; one is used in a forked process.
         arguments: What the kernel computes on.
     """
-    global _owner
-    threads = min(threads, numba.config.NUMBA_NUM_THREADS)
-    # A forked process has none of its parent's threads, and OpenMP cannot start them again.
-    if threads <= 1 or _owner not in (None, os.getpid()):
-        part(0, 1, *arguments)
-        return
-    _owner = os.getpid()
-    before = numba.get_num_threads()
-    if threads != before:
-        numba.set_num_threads(threads)
-    try:
-        if numba.threading_layer() == "workqueue":
-            # Numba's own pool, used where OpenMP and TBB are missing, aborts the process when
-            # two threads enter it at once.
-            with _workqueue:
-                team(threads, *arguments)
-        else:
-            team(threads, *arguments)
-    finally:
-        if threads != before:
-            numba.set_num_threads(before)
+    openmp = bind()
+    if threads <= 1 or _forked:
+        team(0, 1, *arguments)
+    elif openmp is not None:
+        team(ALL, threads, *arguments)
+    else:
+        others = [_pool().submit(team, i, threads, *arguments) for i in range(1, threads)]
+        try:
+            team(0, threads, *arguments)
+        finally:
+            for other in others:
+                other.result()
+
+
+@cache
+def bind() -> str | None:
+    """Tell compiled code where OpenMP is: torch's own if torch is loaded, else the system's.
+
+    Returns:
+        The file it was looked up through, or None where there is none.
+    """
+    for path in _libraries():
+        try:
+            # A name is looked for in the file and in what it was linked with: through torch's
+            # extension module that is the library whose threads torch uses.
+            library = ctypes.CDLL(path)
+            addresses = [ctypes.cast(getattr(library, name), ctypes.c_void_p) for name in SYMBOLS]
+        except (OSError, AttributeError):
+            continue
+        _add(addresses)
+        return path
+    # Compiled code names them, so they must be somewhere; it is never run.
+    _add([ctypes.cast(ctypes.pythonapi.Py_FatalError, ctypes.c_void_p)] * len(SYMBOLS))
+    return None
+
+
+def _libraries() -> list[str]:
+    torch = sys.modules.get("torch")
+    paths = [torch._C.__file__ if torch else None, ctypes.util.find_library("gomp")]
+    return [path for path in paths if path]
+
+
+def _add(addresses: list[ctypes.c_void_p]) -> None:
+    for name, address in zip(SYMBOLS, addresses, strict=True):
+        binding.add_symbol(symbol(name), address.value)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="convscape")

@@ -16,11 +16,11 @@ Efficient FFT and Winograd Convolutions on Modern CPUs", ICS 2019.
 """
 
 import numpy as np
-from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu import winograd_deep
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, plain
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -57,9 +57,8 @@ def _kernel_part(part, parts, edge, weight, strides, flip, channels, lanes, poin
 
 
 @team
-def _kernel_team(parts, edge, weight, strides, flip, channels, lanes, points):
-    for part in prange(parts):
-        _kernel_part(np.int64(part), parts, edge, weight, strides, flip, channels, lanes, points)
+def _kernel_team(index, parts, *given):
+    divide(_kernel_part, index, parts, given)
 
 
 @kernel
@@ -139,14 +138,8 @@ def _forward_part(
 
 
 @team
-def _forward_team(
-    parts, edge, x, strides, size, channels, points, bias, relu, lanes, y, grid, corner, chunk
-):
-    for part in prange(parts):
-        _forward_part(
-            np.int64(part), parts, edge, x, strides, size, channels, points, bias, relu,
-            lanes, y, grid, corner, chunk,
-        )  # fmt: skip
+def _forward_team(index, parts, *given):
+    divide(_forward_part, index, parts, given)
 
 
 # --- the problems ------------------------------------------------------------------------------
@@ -205,11 +198,11 @@ def _convolve(
         else:
             points = workspace.empty(36 * (-(-k // lanes) * lanes * c + lanes), x.dtype)
             launch(
-                _kernel_part, _kernel_team, threads,
+                _kernel_team, threads,
                 edge, kernels, kernel_strides, flip, (c, k), lanes, points,
             )  # fmt: skip
             launch(
-                _forward_part, _forward_team, threads,
+                _forward_team, threads,
                 edge, memory, strides, (h, w), (c, k), points, bias, relu, lanes, y, grid, corner,
                 _chunk(c, k, x.itemsize),
             )  # fmt: skip

@@ -7,9 +7,9 @@ through memory.
 """
 
 import numpy as np
-from numba import prange
 
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -44,14 +44,8 @@ def _spread_part(
 
 
 @team
-def _spread_team(
-    parts, edge, x, strides, size, channels, grid, corner, first, count, spread, plane
-):
-    for part in prange(parts):
-        _spread_part(
-            np.int64(part), parts, edge, x, strides, size, channels, grid, corner, first,
-            count, spread, plane,
-        )  # fmt: skip
+def _spread_team(index, parts, *given):
+    divide(_spread_part, index, parts, given)
 
 
 @kernel
@@ -128,28 +122,8 @@ def _multiply_part(
 
 
 @team
-def _multiply_team(
-    parts,
-    edge,
-    spread,
-    plane,
-    weight,
-    strides,
-    flip,
-    channels,
-    bias,
-    relu,
-    lanes,
-    grid,
-    first,
-    count,
-    y,
-):
-    for part in prange(parts):
-        _multiply_part(
-            np.int64(part), parts, edge, spread, plane, weight, strides, flip, channels, bias,
-            relu, lanes, grid, first, count, y,
-        )  # fmt: skip
+def _multiply_team(index, parts, *given):
+    divide(_multiply_part, index, parts, given)
 
 
 def convolve(
@@ -184,11 +158,11 @@ def convolve(
     for first in range(0, tiles, chunk):
         count = min(chunk, tiles - first)
         launch(
-            _spread_part, _spread_team, threads,
+            _spread_team, threads,
             edge, x, x_strides, size, channels[0], grid, corner, first, count, spread, plane,
         )  # fmt: skip
         launch(
-            _multiply_part, _multiply_team, threads,
+            _multiply_team, threads,
             edge, spread, plane, weight, weight_strides, flip, channels, bias, relu,
             lanes, grid, first, count, y,
         )  # fmt: skip

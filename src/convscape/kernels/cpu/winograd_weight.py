@@ -9,10 +9,10 @@ products whose sum runs over tiles, and at the end one transform of the sums.
 from math import prod
 
 import numpy as np
-from numba import prange
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -68,15 +68,8 @@ def _spread_part(
 
 
 @team
-def _spread_team(
-    parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, first, count,
-    spread, given,
-):  # fmt: skip
-    for part in prange(parts):
-        _spread_part(
-            np.int64(part), parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner,
-            grid, first, count, spread, given,
-        )  # fmt: skip
+def _spread_team(index, parts, *given):
+    divide(_spread_part, index, parts, given)
 
 
 @kernel
@@ -148,9 +141,8 @@ def _multiply_part(part, parts, edge, spread, given, count, channels, lanes, add
 
 
 @team
-def _multiply_team(parts, edge, spread, given, count, channels, lanes, add, dw):
-    for part in prange(parts):
-        _multiply_part(np.int64(part), parts, edge, spread, given, count, channels, lanes, add, dw)
+def _multiply_team(index, parts, *given):
+    divide(_multiply_part, index, parts, given)
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -175,12 +167,12 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     for first in range(0, tiles, chunk):
         count = min(chunk, tiles - first)
         launch(
-            _spread_part, _spread_team, threads,
+            _spread_team, threads,
             edge, memory, strides, (h, w), dy_memory, dy_strides, channels, lanes, corner,
             (n, *outputs), first, count, spread, given,
         )  # fmt: skip
         launch(
-            _multiply_part, _multiply_team, threads,
+            _multiply_team, threads,
             edge, spread, given, count, channels, lanes, first > 0, dw,
         )  # fmt: skip
     return dw.reshape(geometry.weight_shape)

@@ -1,0 +1,118 @@
+"""A kernel's shares on a team of threads: one call of the OpenMP that is in the process already.
+
+The code that Numba emits for a `prange` brings an OpenMP library of its own. Beside torch's that
+makes two teams of threads, and the one that has just worked spins on the cores that the other
+needs. Here the shares are started by `GOMP_parallel`, the entry that compilers use, of the very
+library that torch loaded: one team, no second set of threads, and a start of a few microseconds.
+
+Source: the entry's contract is that of GCC's libgomp (manual, "The libgomp ABI"); LLVM's and
+Intel's libraries export it too.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+SYMBOLS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+"""What the emitted code calls, under names that `symbol` gives."""
+
+ALL = -1
+"""As `index`: every share, on the team."""
+
+_WORD, _SMALL = ir.IntType(64), ir.IntType(32)
+_POINTER = ir.IntType(8).as_pointer()
+
+
+def symbol(name: str) -> str:
+    """The name under which emitted code finds an OpenMP function, whichever library has it."""
+    return f"convscape_{name}"
+
+
+@intrinsic
+def divide(typing_context: Any, part: Any, index: Any, parts: Any, given: Any) -> Any:
+    """Call `part(index, parts, *given)`; with `ALL` for every index below `parts`, on a team.
+
+    A team may get fewer threads than asked for; then each takes several shares. An exception in
+    one's own share propagates; one in a team becomes a MemoryError, the only one that kernels
+    raise.
+    """
+    wanted = types.int64, types.int64, *given.types
+    inner = typing_context.resolve_function_type(part, wanted, {})
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        compiled = part.dispatcher.get_compile_result(inner)
+        context.add_linking_libs([compiled.library])
+        _, index, parts, tuple_of_values = args
+        values = [
+            context.cast(builder, builder.extract_value(tuple_of_values, n), have, want)
+            for n, (have, want) in enumerate(zip(given.types, inner.args[2:], strict=True))
+        ]
+
+        def call(at: Any, *arguments: Any) -> Any:
+            return context.call_internal_no_propagate(at, compiled.fndesc, inner, arguments)[0]
+
+        with builder.if_else(builder.icmp_signed(">=", index, _WORD(0))) as (alone, together):
+            with alone:
+                status = call(builder, index, parts, *values)
+                with cgutils.if_unlikely(builder, status.is_error):
+                    context.call_conv.return_status_propagate(builder, status)
+            with together:
+                failed = _on_team(builder, call, parts, values)
+                with cgutils.if_unlikely(builder, failed):
+                    message = ("a thread's share found no memory",)
+                    context.call_conv.return_user_exc(builder, MemoryError, message)
+        return context.get_dummy_value()
+
+    return types.void(part, types.intp, types.intp, given), generate
+
+
+def _on_team(builder: Any, call: Any, parts: Any, values: list[Any]) -> Any:
+    """Put what the shares need where all threads see it, and start them; whether one failed."""
+    module = builder.module
+    fields = [parts, _SMALL(0), *values]
+    room = cgutils.alloca_once(builder, ir.LiteralStructType([f.type for f in fields]))
+    for n, field in enumerate(fields):
+        builder.store(field, builder.gep(room, [_SMALL(0), _SMALL(n)]))
+    body = ir.Function(
+        module, ir.FunctionType(ir.VoidType(), [_POINTER]), module.get_unique_name("shares")
+    )
+    body.linkage = "internal"
+    _emit_body(body, room.type, call, len(fields))
+    start = _external(module, "GOMP_parallel", ir.VoidType(), [_POINTER, _POINTER, _SMALL, _SMALL])
+    builder.call(
+        start,
+        [builder.bitcast(body, _POINTER), builder.bitcast(room, _POINTER),
+         builder.trunc(parts, _SMALL), _SMALL(0)],
+    )  # fmt: skip
+    state = builder.load(builder.gep(room, [_SMALL(0), _SMALL(1)]))
+    return builder.icmp_unsigned("!=", state, _SMALL(0))
+
+
+def _emit_body(body: Any, room: Any, call: Any, fields: int) -> None:
+    """What each thread runs: the shares number t, t + team, t + 2 team, ..."""
+    b = ir.IRBuilder(body.append_basic_block("entry"))
+    source = b.bitcast(body.args[0], room)
+    places = [b.gep(source, [_SMALL(0), _SMALL(n)]) for n in range(fields)]
+    parts, _, *values = (b.load(place) for place in places)
+    first, team = (
+        b.sext(b.call(_external(body.module, name, _SMALL, []), []), _WORD) for name in SYMBOLS[1:]
+    )
+    entry, loop, done = b.block, body.append_basic_block("share"), body.append_basic_block("done")
+    b.cbranch(b.icmp_signed("<", first, parts), loop, done)
+    b.position_at_end(loop)
+    index = b.phi(_WORD)
+    index.add_incoming(first, entry)
+    with b.if_then(call(b, index, parts, *values).is_error, likely=False):
+        b.store(_SMALL(1), places[1])
+    following = b.add(index, team)
+    index.add_incoming(following, b.block)
+    b.cbranch(b.icmp_signed("<", following, parts), loop, done)
+    b.position_at_end(done)
+    b.ret_void()
+
+
+def _external(module: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    return cgutils.get_or_insert_function(module, ir.FunctionType(result, arguments), symbol(name))
