@@ -12,6 +12,8 @@ from convscape.kernels import Problem
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_DTYPES = {d: str(d).removeprefix("torch.") for d in vars(torch).values() if type(d) is torch.dtype}
+
 
 def array(x: torch.Tensor) -> Array:
     """A tensor's memory as an array; nothing is copied, strides are kept."""
@@ -43,8 +45,18 @@ def problem(
     shape: tuple[int, ...] | None = None,
 ) -> Problem:
     """What is to be computed, for the table; of x's shape unless another is given."""
-    dtype = str(x.dtype).removeprefix("torch.")
-    return Problem(op, tuple(x.shape) if shape is None else shape, dtype, x.device.type, geometry)
+    shape = tuple(x.shape) if shape is None else shape
+    return Problem(op, shape, dtype_name(x), x.device.type, geometry)
+
+
+def dtype_name(x: torch.Tensor) -> str:
+    """Such as "float32"."""
+    return _DTYPES[x.dtype]
+
+
+def fixed(value: Any) -> Any:
+    """An argument as a key of a cache: sequences become tuples."""
+    return tuple(map(fixed, value)) if isinstance(value, list | tuple) else value
 
 
 def check_input(x: torch.Tensor, name: str, ranks: tuple[int, ...], layout: str) -> None:

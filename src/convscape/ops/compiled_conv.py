@@ -1,14 +1,12 @@
 """Convolution and transposed convolution as `torch.library` ops; see `convscape.ops.compiled`."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
 
-from convscape.kernels import choose, load
 from convscape.ops import conv, conv_transpose
-from convscape.ops.bridge import array, empty_like, problem, tensor, threads
+from convscape.ops.bridge import array, dtype_name, empty_like, fixed, tensor, threads
 from convscape.ops.compiled import Tensor, _padding
 
 
@@ -39,7 +37,9 @@ def _(
     x: Any, weight: Any, bias: Any, stride: Any, name: Any, padding: Any, dilation: Any,
     groups: Any, algorithm: Any,
 ) -> Any:  # fmt: skip
-    geometry = conv._geometry(x, weight, bias, stride, _padding(name, padding), dilation, groups)
+    conv.check(x, weight, bias)
+    given = stride, _padding(name, padding), dilation, groups
+    geometry = conv.geometry_of(x.shape, weight.shape, *given)
     return empty_like(x, (x.shape[0], *geometry.output_shape(x.shape[2:])))
 
 
@@ -49,16 +49,15 @@ def conv2d_backward(
     dilation: list[int], groups: int, algorithm: str,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Both gradients of `conv2d`."""
-    geometry = conv._geometry(x, weight, None, stride, _padding(name, padding), dilation, groups)
-    wanted = problem("convolution", x, geometry)
-    row = choose(wanted, algorithm)
-    if row.module is None:
+    given = stride, _padding(name, padding), dilation, groups
+    geometry, kernels = conv.plan(
+        x.shape, weight.shape, dtype_name(x), x.device.type, *map(fixed, given), algorithm
+    )
+    if kernels is None:
         return _pulled_back(lambda a, b: conv._framework(a, b, None, geometry), x, weight, dy)
-    kernels, team = load(row), threads()
-    along = load(choose(replace(wanted, direction="weight_gradient"), algorithm))
-    spatial = (x.shape[2], x.shape[3])
-    dx = tensor(kernels.input_grad(array(dy), array(weight), geometry, spatial, team))
-    return dx, tensor(along.weight_grad(array(x), array(dy), geometry, team))
+    team, spatial = threads(), (x.shape[2], x.shape[3])
+    dx = tensor(kernels[0].input_grad(array(dy), array(weight), geometry, spatial, team))
+    return dx, tensor(kernels[1].weight_grad(array(x), array(dy), geometry, team))
 
 
 @conv2d_backward.register_fake
@@ -99,7 +98,8 @@ def _(
     dilation: Any, algorithm: Any,
 ) -> Any:  # fmt: skip
     given = stride, _padding(name, padding), extra, groups, dilation
-    geometry, spatial = conv_transpose._geometry(x, weight, bias, *given)
+    conv_transpose.check(x, weight, bias, groups)
+    geometry, spatial = conv_transpose.geometry_of(x.shape, weight.shape, *given)
     return empty_like(x, (x.shape[0], geometry.in_channels, *spatial))
 
 
@@ -110,19 +110,18 @@ def conv_transpose2d_backward(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Both gradients of `conv_transpose2d`."""
     given = stride, _padding(name, padding), extra, groups, dilation
-    geometry, _ = conv_transpose._geometry(x, weight, None, *given)
-    wanted = problem("convolution", dy, geometry)
-    row = choose(wanted, algorithm)
-    if row.module is None:
+    geometry, _, kernels = conv_transpose.plan(
+        x.shape, weight.shape, dtype_name(x), x.device.type, *map(fixed, given), algorithm
+    )
+    if kernels is None:
         return _pulled_back(
             lambda a, b: conv_transpose.conv_transpose2d(a, b, None, *given, algorithm="framework"),
             x, weight, dy,
         )  # fmt: skip
-    kernels, team = load(row), threads()
-    along = load(choose(replace(wanted, direction="weight_gradient"), algorithm))
+    team = threads()
     # The roles of a convolution's input and output are swapped.
-    dx = tensor(kernels.forward(array(dy), array(weight), None, geometry, team))
-    return dx, tensor(along.weight_grad(array(dy), array(x), geometry, team))
+    dx = tensor(kernels[0].forward(array(dy), array(weight), None, geometry, team))
+    return dx, tensor(kernels[1].weight_grad(array(dy), array(x), geometry, team))
 
 
 @conv_transpose2d_backward.register_fake

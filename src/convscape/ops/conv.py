@@ -6,6 +6,7 @@ of each is written with the other two. So derivatives of any order are our kerne
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,13 +16,14 @@ from torch.nn import functional
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.padding import Padding
-from convscape.kernels import choose, load
+from convscape.kernels import Problem, choose, load
 from convscape.ops.bridge import (
     array,
     check_input,
     check_same,
+    dtype_name,
+    fixed,
     needs_grad,
-    problem,
     tensor,
     threads,
 )
@@ -123,14 +125,14 @@ def conv2d(
         given = compiled.two(stride), *compiled.spelled(padding), compiled.two(dilation), groups
         y: torch.Tensor = compiled_conv.conv2d(x, weight, bias, *given, algorithm)
         return torch.relu(y) if relu else y
-    geometry = _geometry(x, weight, bias, stride, padding, dilation, groups)
-    wanted = problem("convolution", x, geometry)
-    row = choose(wanted, algorithm)
-    if row.module is None:
+    check(x, weight, bias)
+    geometry, kernels = plan(
+        x.shape, weight.shape, dtype_name(x), x.device.type, fixed(stride), fixed(padding),
+        fixed(dilation), groups, algorithm,
+    )  # fmt: skip
+    if kernels is None:
         y = _framework(x, weight, bias, geometry)
         return torch.relu(y) if relu else y
-    # The modules for forward and input gradient, and for the weight gradient.
-    kernels = load(row), load(choose(replace(wanted, direction="weight_gradient"), algorithm))
     if needs_grad(x, weight, bias):
         result: torch.Tensor = _Forward.apply(x, weight, bias, geometry, kernels, relu)
         return result
@@ -138,32 +140,53 @@ def conv2d(
     return _forward(x, weight, bias, geometry, kernels, relu, packed)
 
 
-def _geometry(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    stride: int | Sequence[int],
-    padding: Padding | Sequence[Padding],
-    dilation: int | Sequence[int],
-    groups: int,
-) -> Geometry:
-    """Check what was given and say it in windows."""
+@lru_cache(maxsize=1024)  # a network asks for the same few again and again
+def plan(
+    shape: torch.Size, weight_shape: torch.Size, dtype: str, device: str, stride: Any,
+    padding: Any, dilation: Any, groups: int, algorithm: str,
+) -> tuple[Geometry, tuple[Any, Any] | None]:  # fmt: skip
+    """The windows, and the modules for forward and input gradient and for the weight gradient.
+
+    None for the modules where the framework computes.
+    """
+    geometry = geometry_of(shape, weight_shape, stride, padding, dilation, groups)
+    wanted = Problem("convolution", tuple(shape), dtype, device, geometry)
+    row = choose(wanted, algorithm)
+    if row.module is None:
+        return geometry, None
+    along = choose(replace(wanted, direction="weight_gradient"), algorithm)
+    return geometry, (load(row), load(along))
+
+
+def check(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    """Refuse a weight or bias that does not go with the input."""
     check_input(weight, "weight", (4,), "(K, C / groups, R, S)")
     check_same("weight", x, weight)
     if bias is not None:
         check_same("bias", x, bias)
         check_bias(bias, weight, weight.shape[0])
+
+
+def geometry_of(
+    shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: int | Sequence[int],
+    padding: Padding | Sequence[Padding],
+    dilation: int | Sequence[int],
+    groups: int,
+) -> Geometry:
+    """Say in windows what was given, and refuse what does not fit together."""
     geometry = Geometry.of(
-        x.shape[2:], tuple(weight.shape[2:]), stride, padding, dilation,
-        in_channels=x.shape[1], out_channels=weight.shape[0], groups=groups,
+        shape[2:], tuple(weight_shape[2:]), stride, padding, dilation,
+        in_channels=shape[1], out_channels=weight_shape[0], groups=groups,
     )  # fmt: skip
-    if geometry.weight_shape != tuple(weight.shape):
+    if geometry.weight_shape != tuple(weight_shape):
         raise InputError(
             "weight must be (K, C / groups, R, S)",
-            f"input {tuple(x.shape)}, weight {tuple(weight.shape)}, groups={groups}",
+            f"input {tuple(shape)}, weight {tuple(weight_shape)}, groups={groups}",
             f"this input takes {geometry.weight_shape}",
         )
-    geometry.output_shape(x.shape[2:])  # raises where the window does not fit
+    geometry.output_shape(shape[2:])  # raises where the window does not fit
     return geometry
 
 

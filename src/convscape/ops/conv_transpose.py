@@ -7,6 +7,8 @@ kernels again; and as the kernels go by phases, no zero is inserted or multiplie
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -17,13 +19,14 @@ from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.geometry import Geometry, per_axis
 from convscape.arithmetic.padding import Padding
 from convscape.arithmetic.window import Window
-from convscape.kernels import choose, load
+from convscape.kernels import Problem, choose, load
 from convscape.ops.bridge import (
     array,
     check_input,
     check_same,
+    dtype_name,
+    fixed,
     needs_grad,
-    problem,
     tensor,
     threads,
 )
@@ -90,14 +93,12 @@ def conv_transpose2d(
             compiled.two(output_padding), groups, compiled.two(dilation), algorithm,
         )  # fmt: skip
         return y
-    geometry, spatial = _geometry(x, weight, bias, *given)
-    # The convolution that is transposed has the output as its input.
-    shape = (x.shape[0], geometry.in_channels, *spatial)
-    wanted = problem("convolution", x, geometry, shape)
-    row = choose(wanted, algorithm)
-    if row.module is None:
+    check(x, weight, bias, groups)
+    geometry, spatial, kernels = plan(
+        x.shape, weight.shape, dtype_name(x), x.device.type, *map(fixed, given), algorithm
+    )
+    if kernels is None:
         return _framework(x, weight, bias, geometry, spatial)
-    kernels = load(row), load(choose(replace(wanted, direction="weight_gradient"), algorithm))
     if needs_grad(x, weight):
         y = _InputGrad.apply(x, weight, spatial, geometry, kernels)
     else:
@@ -105,17 +106,29 @@ def conv_transpose2d(
     return y if bias is None else y.add_(bias[:, None, None])  # in place: y is ours
 
 
-def _geometry(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    stride: int | Sequence[int],
-    padding: Padding | Sequence[Padding],
-    output_padding: int | Sequence[int],
-    groups: int,
-    dilation: int | Sequence[int],
-) -> tuple[Geometry, tuple[int, int]]:
-    """The convolution that is transposed, and the size of its input: our output."""
+@lru_cache(maxsize=1024)
+def plan(
+    shape: torch.Size, weight_shape: torch.Size, dtype: str, device: str, stride: Any,
+    padding: Any, output_padding: Any, groups: int, dilation: Any, algorithm: str,
+) -> tuple[Geometry, tuple[int, int], tuple[Any, Any] | None]:  # fmt: skip
+    """What `geometry_of` finds, and the modules for both gradients; None for the framework."""
+    geometry, spatial = geometry_of(
+        shape, weight_shape, stride, padding, output_padding, groups, dilation
+    )
+    # The convolution that is transposed has the output as its input.
+    turned = (shape[0], geometry.in_channels, *spatial)
+    wanted = Problem("convolution", turned, dtype, device, geometry)
+    row = choose(wanted, algorithm)
+    if row.module is None:
+        return geometry, spatial, None
+    along = choose(replace(wanted, direction="weight_gradient"), algorithm)
+    return geometry, spatial, (load(row), load(along))
+
+
+def check(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, groups: int
+) -> None:  # fmt: skip
+    """Refuse a weight or bias that does not go with the input."""
     check_input(weight, "weight", (4,), "(C, K / groups, R, S)")
     check_same("weight", x, weight)
     if x.shape[1] != weight.shape[0]:
@@ -124,10 +137,22 @@ def _geometry(
             f"input {tuple(x.shape)}, weight {tuple(weight.shape)}",
             f"this input takes C = {x.shape[1]}",
         )
-    channels = weight.shape[1] * max(groups, 1)  # Geometry refuses fewer groups
     if bias is not None:
         check_same("bias", x, bias)
-        check_bias(bias, weight, channels)
+        check_bias(bias, weight, weight.shape[1] * max(groups, 1))  # Geometry refuses fewer
+
+
+def geometry_of(
+    shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: int | Sequence[int],
+    padding: Padding | Sequence[Padding],
+    output_padding: int | Sequence[int],
+    groups: int,
+    dilation: int | Sequence[int],
+) -> tuple[Geometry, tuple[int, int]]:
+    """The convolution that is transposed, and the size of its input: our output."""
+    channels = weight_shape[1] * max(groups, 1)
     paddings = (padding, padding) if isinstance(padding, (str, int)) else tuple(padding)
     if len(paddings) != 2:
         raise InputError(
@@ -138,8 +163,8 @@ def _geometry(
     windows, sizes = [], []
     for axis, (n, kernel, p, s, extra, d) in enumerate(
         zip(
-            x.shape[2:],
-            weight.shape[2:],
+            shape[2:],
+            weight_shape[2:],
             paddings,
             per_axis("stride", stride, 2),
             per_axis("output_padding", output_padding, 2),
@@ -160,7 +185,7 @@ def _geometry(
         low, high = spread.adjoint(n).padding
         windows.append(Window(kernel, s, d, 1, (low, max(high, 0) if high > -s else high)))
         sizes.append(size)
-    return Geometry(tuple(windows), channels, x.shape[1], groups), (sizes[0], sizes[1])
+    return Geometry(tuple(windows), channels, shape[1], groups), (sizes[0], sizes[1])
 
 
 def _framework(

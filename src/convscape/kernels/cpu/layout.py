@@ -4,6 +4,7 @@ A kernel gets a one-dimensional contiguous array and strides counted in elements
 version serves every memory layout.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,21 @@ def flat(x: Array) -> tuple[Array, tuple[int, ...]]:
     size = x.itemsize
     if any(stride < 0 or stride % size for stride in x.strides):
         x = np.ascontiguousarray(x)
-    strides = tuple(stride // size for stride in x.strides)
+    strides = tuple([stride // size for stride in x.strides])
+    # The two common cases are much faster than the general one.
+    if x.flags.c_contiguous:
+        return x.reshape(-1), strides
+    dense = x.transpose(_outermost_first(strides))
+    if dense.flags.c_contiguous:
+        return dense.reshape(-1), strides
     span = 1 + sum((n - 1) * s for n, s in zip(x.shape, strides, strict=True)) if x.size else 0
     return np.lib.stride_tricks.as_strided(x, (span,), (size,)), strides
+
+
+@lru_cache(maxsize=1024)
+def _outermost_first(strides: tuple[int, ...]) -> list[int]:
+    """The axes by falling stride."""
+    return sorted(range(len(strides)), key=lambda axis: -strides[axis])
 
 
 def is_channels_last(x: Array) -> bool:
