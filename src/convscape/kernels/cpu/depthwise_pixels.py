@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from convscape.kernels.cpu.simd import SIMD, _fma
+from convscape.kernels.cpu.simd import SIMD, fused_multiply_add
 
 _I64 = ir.IntType(64)
 
@@ -145,8 +145,7 @@ class _Code:
         self.itemsize = itemsize
         self.lanes = SIMD.lanes(itemsize)
         self.vector = ir.VectorType(scalar, self.lanes)
-        name = "f32" if itemsize == 4 else "f64"
-        self._multiply_add = _fma(builder.module, self.vector, name, self.lanes)
+        self._multiply_add = fused_multiply_add(builder.module, self.vector)
 
     def constant(self, value: int) -> Any:
         return ir.Constant(_I64, value)

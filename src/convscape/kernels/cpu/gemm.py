@@ -19,7 +19,7 @@ Source: K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multipl
 V. Dumoulin and F. Visin, arXiv 1603.07285, section 4.
 """
 
-import numpy as np
+from functools import lru_cache
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.gemm_pack import packed
@@ -71,15 +71,13 @@ def forward(
     """
     n, _, *spatial = x.shape
     groups = geometry.groups
-    y = empty((n, *geometry.output_shape(spatial)), x.dtype, is_channels_last(x))
+    y = empty((n, *_output(geometry, *spatial)), x.dtype, is_channels_last(x))
     if y.size == 0:
         return y
     height, width = geometry.windows
-    if bias is None:
-        bias = np.zeros(geometry.out_channels, x.dtype)
     if _is_pointwise(x, geometry):
         view = _strided(x, geometry, y.shape)
-        pointwise(view, weight[:, :, 0, 0], np.ascontiguousarray(bias), relu, groups, y, threads)
+        pointwise(view, weight[:, :, 0, 0], bias, relu, groups, y, threads)
         return y
     memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
     if weights is None:
@@ -92,7 +90,7 @@ def forward(
             (w.stride, -w.padding[0], w.dilation, m)
             for w, m in zip(geometry.windows, spatial, strict=True)
         ],
-        np.ascontiguousarray(bias), relu, y, threads,
+        bias, relu, y, threads,
     )  # fmt: skip
     return y
 
@@ -119,12 +117,12 @@ def input_grad(
     if _is_pointwise(dy, geometry):
         if max(w.stride for w in geometry.windows) > 1:
             dx[:] = 0
-        groups, bias = geometry.groups, np.zeros(geometry.in_channels, dy.dtype)
+        groups = geometry.groups
         # (K, C / groups) to (C, K / groups), group by group.
         backwards = _grouped(weight, geometry)[..., 0, 0].swapaxes(1, 2)
         backwards = backwards.reshape(geometry.in_channels, -1) if groups > 1 else backwards[0]
         view = _strided(dx, geometry, dy.shape)
-        pointwise(dy, backwards, bias, False, groups, view, threads)
+        pointwise(dy, backwards, None, False, groups, view, threads)
         return dx
     axes = [
         [phase_of(w, phase, size) for phase in range(min(w.stride, size))]
@@ -136,7 +134,6 @@ def input_grad(
     memory, (sn, sh, sw) = padded(dy, (padding[0], padding[1]), threads)
     # Of the adjoint problem the forward's input channels are the outputs.
     kernel = _grouped(weight, geometry).transpose(0, 2, 1, 3, 4)
-    bias = np.zeros(geometry.in_channels, dy.dtype)
     for i, h in enumerate(axes[0]):
         for j, w in enumerate(axes[1]):
             part = dx[:, :, i :: geometry.windows[0].stride, j :: geometry.windows[1].stride]
@@ -155,9 +152,16 @@ def input_grad(
                     (1, phase.start, -phase.back, m)
                     for phase, m in zip((h, w), dy.shape[2:], strict=True)
                 ],
-                bias, False, part, threads,
+                None, False, part, threads,
             )  # fmt: skip
     return dx
+
+
+@lru_cache(maxsize=1024)
+def _output(geometry: Geometry, *spatial: int) -> tuple[int, int, int]:
+    """(K, H', W')."""
+    k, h, w = geometry.output_shape(spatial)
+    return k, h, w
 
 
 def _is_pointwise(x: Array, geometry: Geometry) -> bool:

@@ -16,6 +16,7 @@ from convscape.kernels.cpu.tile import WIDEST, block_vectors
 from convscape.kernels.cpu.transpose import transpose, transpose_narrow
 
 _RUN = 16  # input channels whose weights are turned at once
+_SPLIT_FROM = 1 << 14  # weights, about 5 microseconds of one thread
 
 
 @kernel
@@ -43,7 +44,7 @@ def _pack_part(part, parts, weight, strides, shape, lanes, packed):
             for first in range(c_low, c_high, _RUN):
                 run = min(_RUN, c_high - first)
                 source = g * sg + k0 * sk + first * sc
-                turned = whole and (sc == taps or sk == taps) and sk != 1
+                turned = whole and taps > 1 and (sc == taps or sk == taps) and sk != 1
                 if turned and sc == taps:
                     transpose(weight, source, sk, real, run * taps, block, 0, width)
                 elif turned:
@@ -84,5 +85,6 @@ def packed(weight: Array, threads: int) -> Array:
     lanes = SIMD.lanes(weight.itemsize)
     out = workspace.empty(groups * -(-k // lanes) * lanes * c * r * s, weight.dtype)
     memory, strides = flat(weight)
+    threads = threads if weight.size >= _SPLIT_FROM else 1
     launch(_pack_team, threads, memory, strides, weight.shape, lanes, out)
     return out

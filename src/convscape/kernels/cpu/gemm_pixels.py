@@ -5,6 +5,7 @@ A row is an address in channels-last memory, and a row of the kernel one run of 
 """
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +14,20 @@ from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.tile import (
+    WIDEST,
+    block_vectors,
+    finish_across,
+    multiply,
+    multiply_add,
+)
 from convscape.kernels.cpu.transpose import transpose
 
-_DEPTH = 192  # products of one piece of a sum: its weights (48 KiB at the widest) stay close
-_FEW = 4 * ROWS  # pixels of one chunk: 6 KiB of tiles
-_PIXELS = 32 * ROWS  # the same where a sum has pieces: the tiles stay in L2 while they pass by
+_DEPTH = 256  # products of one piece of a sum: longer ones lose digits
+_CHUNK_BYTES = 256 << 10  # of input that a chunk of pixels reads: it stays in L2
+_MOST = 64 * ROWS  # pixels of one chunk: their tiles are 98 KiB
 _SMALL = 256  # pixels of a map whose border is worth a look
+_SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
 _SHARED = 34  # tiles a thread: with fewer, threads divide the output channels, not the pixels
 
 
@@ -35,19 +43,94 @@ def _real_taps(axis, taps, o):
 
 
 @kernel
+def _place(
+    first, size, batch_last, start, steps, y_strides, y_shape, down, across, taps, rows, cells,
+    reach,
+):  # fmt: skip
+    """Where the pixels from `first` on read and are written, and which taps their tiles need.
+
+    In the order (h, w, n) a tile's pixels have one place, and taps that read padding are left out.
+    Rows beyond the last pixel repeat it.
+    """
+    yn, _, yh, yw = y_strides
+    n_size, _, h_size, w_size = y_shape
+    if batch_last:
+        cell, n = divmod(first, n_size)
+        h, w = divmod(cell, w_size)
+    else:
+        line, w = divmod(first, w_size)
+        n, h = divmod(line, h_size)
+    for p in range((size + ROWS - 1) // ROWS * ROWS):
+        rows[p] = start + n * steps[0] + h * steps[1] + w * steps[2]
+        cells[p] = n * yn + h * yh + w * yw
+        near = reach[p // ROWS]
+        if p % ROWS == 0:
+            near[0], near[1], near[2], near[3] = 0, taps[0], 0, taps[1]
+            if batch_last:
+                near[0], near[1] = _real_taps(down, taps[0], h)
+                near[2], near[3] = _real_taps(across, taps[1], w)
+        elif batch_last and n == 0:
+            r_low, r_high = _real_taps(down, taps[0], h)
+            s_low, s_high = _real_taps(across, taps[1], w)
+            near[0], near[1] = min(near[0], r_low), max(near[1], r_high)
+            near[2], near[3] = min(near[2], s_low), max(near[3], s_high)
+        if p >= size - 1:
+            continue
+        if batch_last:
+            n += 1
+            if n == n_size:
+                n = 0
+                w += 1
+                if w == w_size:
+                    w = 0
+                    h += 1
+        else:
+            w += 1
+            if w == w_size:
+                w = 0
+                h += 1
+                if h == h_size:
+                    h = 0
+                    n += 1
+
+
+@kernel
+def _write(tile, width, real, size, bias, at, bound, cells, shift, y, yk):
+    """The sums of the tiles' pixels, with bias and bound, to y; neighbours are turned in blocks."""
+    for p in range(size):
+        sums = tile[p * width : p * width + real]
+        for j in range(real):
+            v = sums[j] + bias[at + j]
+            sums[j] = bound if v < bound else v
+    p = 0
+    while p < size:
+        line = 1
+        if yk == 1:
+            out = y[cells[p] + shift : cells[p] + shift + real]
+            for j in range(real):
+                out[j] = tile[p * width + j]
+        else:
+            while p + line < size and cells[p + line] == cells[p] + line:
+                line += 1
+            transpose(tile, p * width, width, line, real, y, cells[p] + shift, yk)
+        p += line
+
+
+@kernel
 def _correlate_part(
     part, parts, x, start, steps, packed, shape, tap_steps, down, across, batch_last, bias, relu,
     lanes, y, y_strides, y_shape,
 ):  # fmt: skip
     """Output pixels (n, h, w) of y, a share of them, for all groups and output channels.
 
-    In the order (h, w, n) a tile's pixels have one place, and taps that read padding are left out.
+    Pixels are taken in chunks whose input stays in the L2 cache; of each chunk all output channels
+    are made, a block at a time. A block's sum is taken in pieces of a few rows of the kernel, or a
+    part of one, that all tiles of the chunk pass by; the last piece is added on the way to y.
     """
     groups, k_size, c_size, r_size, s_size = shape
     r_step, s_step = tap_steps
-    yn, yk, yh, yw = y_strides
-    n_size, _, h_size, w_size = y_shape
-    pixels = n_size * h_size * w_size
+    yk = y_strides[1]
+    pixels = y_shape[0] * y_shape[2] * y_shape[3]
     tiles = (pixels + ROWS - 1) // ROWS
     first, last, k_low, k_high = 0, pixels, 0, k_size
     widest = WIDEST * lanes
@@ -59,77 +142,55 @@ def _correlate_part(
     else:
         first = tiles * part // parts * ROWS
         last = min(pixels, tiles * (part + 1) // parts * ROWS)
-    # Cells of a kernel row that are neighbours in memory, with their channels, are one run. A
-    # small kernel is summed in one go; a large one in pieces whose weights stay in the L1 cache
-    # while all tiles of the chunk pass by.
+    # Cells of a kernel row that are neighbours in memory, with their channels, are one run.
     cells_run = s_size if s_step == c_size else 1
     run = cells_run * c_size
-    together = r_size if r_size * run <= _DEPTH else 1
+    together = max(1, min(r_size, _DEPTH // run))
     depth = min(run, _DEPTH)
-    # A sum in one go needs its tiles once, and few of them stay in the L1 cache.
-    most = _FEW if together * run == r_size * s_size * c_size else _PIXELS
-    rows = np.empty(most, np.int64)
-    cells = np.empty(most, np.int64)
-    taps = np.empty((most // ROWS, 4), np.int64)
-    written = np.empty(most // ROWS, np.bool_)
-    tile = np.empty(most * WIDEST * lanes, x.dtype)
+    final = (r_size - 1) // together * together, (s_size - 1) // cells_run * cells_run
+    last_piece = (run - 1) // depth * depth
+    whole = final[0] == 0 and final[1] == 0 and last_piece == 0
+    direct = yk == 1 and not batch_last
+    fitting = _CHUNK_BYTES // (steps[2] * x.itemsize) // ROWS * ROWS
+    most = max(4 * ROWS, min(_MOST, fitting))
+    rows, cells = np.empty(most, np.int64), np.empty(most, np.int64)
+    reach, written = np.empty((most // ROWS, 4), np.int64), np.empty(most // ROWS, np.bool_)
+    tile = np.empty(most * widest, x.dtype)
     wide = (k_size + lanes - 1) // lanes * lanes
-    for g in range(groups):
-        k0 = k_low
-        while k0 < k_high:
-            at = (g * wide + k0) * r_size * s_size * c_size
-            vectors = block_vectors(k_size - k0, lanes)
-            width = vectors * lanes
-            real = min(width, k_size - k0)
-            shift_by = bias[g * k_size + k0 : g * k_size + k0 + real]
-            for chunk in range(first, last, most):
-                size = min(most, last - chunk)
-                padded_size = (size + ROWS - 1) // ROWS * ROWS
-                if batch_last:
-                    cell, n = divmod(chunk, n_size)
-                    h, w = divmod(cell, w_size)
-                else:
-                    line, w = divmod(chunk, w_size)
-                    n, h = divmod(line, h_size)
-                for p in range(padded_size):
-                    rows[p] = start + n * steps[0] + h * steps[1] + w * steps[2]
-                    cells[p] = n * yn + h * yh + w * yw
-                    if p % ROWS == 0:
-                        reach = taps[p // ROWS]
-                        reach[0], reach[1], reach[2], reach[3] = 0, r_size, 0, s_size
-                        written[p // ROWS] = False
-                        if batch_last:
-                            reach[0], reach[1] = _real_taps(down, r_size, h)
-                            reach[2], reach[3] = _real_taps(across, s_size, w)
-                    elif batch_last and n == 0:
-                        reach = taps[p // ROWS]
-                        r_low, r_high = _real_taps(down, r_size, h)
-                        s_low, s_high = _real_taps(across, s_size, w)
-                        reach[0], reach[1] = min(reach[0], r_low), max(reach[1], r_high)
-                        reach[2], reach[3] = min(reach[2], s_low), max(reach[3], s_high)
-                    # Rows beyond the last pixel repeat it; their sums are dropped.
-                    if p < size - 1:
-                        if batch_last:
-                            n += 1
-                            if n == n_size:
-                                n = 0
-                                w += 1
-                                if w == w_size:
-                                    w = 0
-                                    h += 1
-                        else:
-                            w += 1
-                            if w == w_size:
-                                w = 0
-                                h += 1
-                                if h == h_size:
-                                    h = 0
-                                    n += 1
+    bound = x.dtype.type(0.0 if relu else -np.inf)
+    for chunk in range(first, last, most):
+        size = min(most, last - chunk)
+        _place(
+            chunk, size, batch_last, start, steps, y_strides, y_shape, down, across,
+            (r_size, s_size), rows, cells, reach,
+        )  # fmt: skip
+        for g in range(groups):
+            k0 = k_low
+            while k0 < k_high:
+                at = (g * wide + k0) * r_size * s_size * c_size
+                vectors = block_vectors(k_size - k0, lanes)
+                width = vectors * lanes
+                real = min(width, k_size - k0)
+                to_k = (g * k_size + k0) * yk
+                written[:] = False
                 for r in range(0, r_size, together):
                     for s in range(0, s_size, cells_run):
                         for i in range(0, run, depth):
-                            for t in range(padded_size // ROWS):
-                                r_low, r_high, s_low, s_high = taps[t]
+                            finishing = direct and (r, s) == final and i == last_piece
+                            if finishing:
+                                rest = min(together, r_size - r)
+                                for t in range((size + ROWS - 1) // ROWS):
+                                    finish_across(
+                                        vectors, whole, x, rows, t * ROWS,
+                                        g * c_size + r * r_step + s * s_step + i, r_step, 1,
+                                        packed, at + ((r * s_size + s) * c_size + i) * width,
+                                        s_size * c_size * width, width, rest, min(depth, run - i),
+                                        tile, t * ROWS * width,
+                                        y, cells, t * ROWS, to_k, bias, g * wide + k0, real, bound,
+                                    )  # fmt: skip
+                                continue
+                            for t in range((size + ROWS - 1) // ROWS):
+                                r_low, r_high, s_low, s_high = reach[t]
                                 top = max(r, r_low)
                                 outer = min(r + together, r_high) - top
                                 low = max(i, (s_low - s) * c_size)
@@ -138,46 +199,24 @@ def _correlate_part(
                                     continue
                                 shift = g * c_size + top * r_step + s * s_step + low
                                 from_b = at + ((top * s_size + s) * c_size + low) * width
-                                jump = s_size * c_size * width
+                                jump, to = s_size * c_size * width, t * ROWS * width
                                 if written[t]:
                                     multiply_add(
                                         vectors, x, rows, t * ROWS, shift, r_step, 1,
-                                        packed, from_b, jump, width, outer, count,
-                                        tile, t * ROWS * width,
+                                        packed, from_b, jump, width, outer, count, tile, to,
                                     )  # fmt: skip
                                 else:
                                     multiply(
                                         vectors, x, rows, t * ROWS, shift, r_step, 1,
-                                        packed, from_b, jump, width, outer, count,
-                                        tile, t * ROWS * width,
+                                        packed, from_b, jump, width, outer, count, tile, to,
                                     )  # fmt: skip
                                     written[t] = True
-                for t in range(padded_size // ROWS):
-                    if not written[t]:
-                        tile[t * ROWS * width : (t + 1) * ROWS * width] = 0
-                k = g * k_size + k0
-                if yk == 1:
-                    for p in range(size):
-                        sums = tile[p * width : p * width + real]
-                        out = y[cells[p] + k : cells[p] + k + real]
-                        for j in range(real):
-                            v = sums[j] + shift_by[j]
-                            out[j] = 0 if relu and v < 0 else v
-                else:
-                    # Pixels that are neighbours in y are turned in blocks.
-                    for p in range(size):
-                        sums = tile[p * width : p * width + real]
-                        for j in range(real):
-                            v = sums[j] + shift_by[j]
-                            sums[j] = 0 if relu and v < 0 else v
-                    p = 0
-                    while p < size:
-                        line = 1
-                        while p + line < size and cells[p + line] == cells[p] + line:
-                            line += 1
-                        transpose(tile, p * width, width, line, real, y, cells[p] + k * yk, yk)
-                        p += line
-            k0 += width
+                if not direct:
+                    for t in range((size + ROWS - 1) // ROWS):
+                        if not written[t]:
+                            tile[t * ROWS * width : (t + 1) * ROWS * width] = 0
+                    _write(tile, width, real, size, bias, g * wide + k0, bound, cells, to_k, y, yk)
+                k0 += width
 
 
 @team
@@ -193,7 +232,7 @@ def correlate(
     shape: tuple[int, ...],
     tap_steps: tuple[int, int],
     axes: list[tuple[int, int, int, int]],
-    bias: Array,
+    bias: Array | None,
     relu: bool,
     y: Array,
     threads: int,
@@ -208,18 +247,29 @@ def correlate(
         shape: Of the weights: (groups, k, c, r, s).
         tap_steps: Elements between kernel cells along r and s.
         axes: (a, b, d, n) of h and of w: tap t of output o reads cell o a + b + t d of n.
-        bias: (K,).
+        bias: (K,), or None.
         relu: Whether negative results become 0.
         y: The output.
         threads: Threads to use.
     """
     lanes = SIMD.lanes(y.itemsize)
     out, y_strides = flat(y)
+    threads = threads if y.size * prod(shape[2:]) >= _SPLIT_FROM else 1
     launch(
         _correlate_team, threads,
         memory, start, steps, weights, shape, tap_steps, *axes,
-        _batch_last(y.shape, shape[3:], axes), bias, relu, lanes, out, y_strides, y.shape,
+        _batch_last(y.shape, shape[3:], axes), _in_blocks(bias, shape[0], shape[1], y.dtype), relu,
+        lanes, out, y_strides, y.shape,
     )  # fmt: skip
+
+
+def _in_blocks(bias: Array | None, groups: int, k: int, dtype: Any) -> Array:
+    """The bias in whole vectors a group, as the weights are packed; none is 0."""
+    lanes = SIMD.lanes(dtype.itemsize)
+    blocks = np.zeros((groups, -(-k // lanes) * lanes), dtype)
+    if bias is not None:
+        blocks[:, :k] = bias.reshape(groups, k)
+    return blocks.reshape(-1)
 
 
 def _batch_last(

@@ -4,20 +4,31 @@
 
 Rows are output channels, whose weights are read where they lie, and columns are pixels, which are
 neighbours in plain memory. The pixels of a panel are copied together, channel by channel, so that
-the panel stays in the L2 cache while all output channels pass by. The input gradient is the same
+the panel stays in the L2 cache while all output channels pass by; meanwhile the next one's cells,
+which lie far apart, are asked for. The input gradient is the same
 with the weights' axes exchanged; a stride is a view of every other pixel.
 """
 
 import numpy as np
 
 from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.fetch import fetch
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.tile import (
+    WIDEST,
+    block_vectors,
+    finish_down,
+    multiply,
+    multiply_add,
+)
 
-_DEPTH = 512  # products of one piece of a sum: longer ones lose digits
+_DEPTH = 256  # products of one piece of a sum: longer ones lose digits
+_SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
+_LINE = 64  # bytes of a line of the cache
+_PIXELS = SIMD.vectors * SIMD.bits // 8  # bytes of a panel's pixels of one channel
 
 
 @kernel
@@ -50,8 +61,8 @@ def _pack(x, strides, grid, first, real, width, channels, panel):
 
 
 @kernel
-def _store(tile, bias, relu, y, strides, grid, first, real, width, k, rows):
-    """Write the sums of `rows` output channels from k on to y's pixels from `first` on."""
+def _store(tile, bias, bound, y, strides, grid, first, real, width, k, rows):
+    """Write the sums of `rows` output channels from k on to pixels that y has in several lines."""
     _, h_size, w_size = grid
     yn, yk, yh, yw = strides
     i = 0
@@ -63,18 +74,23 @@ def _store(tile, bias, relu, y, strides, grid, first, real, width, k, rows):
         for r in range(rows):
             out = y[at + (k + r) * yk :]
             sums, b = tile[r * width + i : r * width + i + run], bias[k + r]
-            if yw != 1:
-                for j in range(run):
-                    v = sums[j] + b
-                    out[j * yw] = 0 if relu and v < 0 else v
-            elif relu:
-                for j in range(run):
-                    v = sums[j] + b
-                    out[j] = 0 if v < 0 else v
-            else:
-                for j in range(run):
-                    out[j] = sums[j] + b
+            for j in range(run):
+                v = sums[j] + b
+                out[j * yw] = bound if v < bound else v
         i += run
+
+
+@kernel
+def _ask(x, strides, grid, first, low, high):
+    """Ask for the panel that begins at pixel `first`, of the channels low <= c < high."""
+    _, h_size, w_size = grid
+    line, w = divmod(first, w_size)
+    n, h = divmod(line, h_size)
+    at = n * strides[0] + h * strides[2] + w * strides[3]
+    step = _LINE // x.itemsize
+    for c in range(low, high):
+        for i in range(0, _PIXELS // x.itemsize * strides[3], step):
+            fetch(x, at + c * strides[1] + i)
 
 
 @kernel
@@ -86,17 +102,23 @@ def _pointwise_part(
     pixels = grid[0] * grid[1] * grid[2]
     widest = WIDEST * lanes
     panels, lots = (pixels + widest - 1) // widest, (k_size + ROWS - 1) // ROWS
-    low, high, k_low, k_high = 0, panels, 0, k_size
+    low, high, k_low, k_high = 0, panels, 0, lots * ROWS
     if panels >= 16 * parts or lots < 2 * parts:
         low, high = panels * part // parts, panels * (part + 1) // parts
     else:
-        k_low, k_high = lots * part // parts * ROWS, min(lots * (part + 1) // parts * ROWS, k_size)
+        k_low, k_high = lots * part // parts * ROWS, lots * (part + 1) // parts * ROWS
     panel = np.empty(c_size * widest, x.dtype)
     tile = np.empty(ROWS * widest, x.dtype)
-    # Rows behind the last output channel repeat it; their sums are dropped.
-    rows = np.minimum(np.arange(lots * ROWS), k_size - 1) * w_strides[0]
+    # Rows behind the last output channel repeat it: they write the same sums to the same place.
+    repeated = np.minimum(np.arange(lots * ROWS), k_size - 1)
+    rows, places = repeated * w_strides[0], repeated * y_strides[1]
+    shifts = np.empty(lots * ROWS, x.dtype)
+    bound = x.dtype.type(0.0 if relu else -np.inf)
     for g in range(groups):
         at, by = g * c_size * x_strides[1], g * k_size * w_strides[0]
+        to = g * k_size * y_strides[1]
+        for k in range(lots * ROWS):
+            shifts[k] = bias[g * k_size + repeated[k]]
         for p in range(low, high):
             first = p * widest
             real = min(widest, pixels - first)
@@ -106,11 +128,28 @@ def _pointwise_part(
                 width = vectors * lanes
                 some = min(width, real - done)
                 _pack(x[at:], x_strides, grid, first + done, some, width, c_size, panel)
+                line, w = divmod(first + done, grid[2])
+                n, h = divmod(line, grid[1])
+                pixel = to + n * y_strides[0] + h * y_strides[2] + w
+                direct = y_strides[3] == 1 and w + some <= grid[2]
                 for k in range(k_low, k_high, ROWS):
+                    if p + 1 < high:
+                        # A share of the next panel with every tile.
+                        share, all_shares = (k - k_low) // ROWS, (k_high - k_low) // ROWS
+                        _ask(
+                            x[at:], x_strides, grid, first + widest,
+                            c_size * share // all_shares, c_size * (share + 1) // all_shares,
+                        )  # fmt: skip
                     for c in range(0, c_size, _DEPTH):
                         depth = min(_DEPTH, c_size - c)
                         shift = by + c * w_strides[1]
-                        if c == 0:
+                        if direct and c + depth == c_size:
+                            finish_down(
+                                vectors, c == 0, weight, rows, k, shift, 0, w_strides[1],
+                                panel, c * width, 0, width, 1, depth, tile, 0,
+                                y, places, k, pixel, shifts, k, some, bound,
+                            )  # fmt: skip
+                        elif c == 0:
                             multiply(
                                 vectors, weight, rows, k, shift, 0, w_strides[1],
                                 panel, 0, 0, width, 1, depth, tile, 0,
@@ -120,10 +159,11 @@ def _pointwise_part(
                                 vectors, weight, rows, k, shift, 0, w_strides[1],
                                 panel, c * width, 0, width, 1, depth, tile, 0,
                             )  # fmt: skip
-                    _store(
-                        tile, bias[g * k_size :], relu, y[g * k_size * y_strides[1] :], y_strides,
-                        grid, first + done, some, width, k, min(ROWS, k_high - k),
-                    )  # fmt: skip
+                    if not direct:
+                        _store(
+                            tile, shifts, bound, y[to:], y_strides, grid, first + done, some,
+                            width, k, min(ROWS, k_size - k),
+                        )  # fmt: skip
                 done += width
 
 
@@ -133,14 +173,14 @@ def _pointwise_team(index, parts, *given):
 
 
 def pointwise(
-    x: Array, weight: Array, bias: Array, relu: bool, groups: int, y: Array, threads: int
+    x: Array, weight: Array, bias: Array | None, relu: bool, groups: int, y: Array, threads: int
 ) -> None:
     """Fill y, a view (N, K, H, W), from x, a view (N, C, H, W).
 
     Args:
         x: The input at the pixels of y, in plain memory.
         weight: (K, C / groups), any strides; K runs over all groups.
-        bias: (K,).
+        bias: (K,), or None.
         relu: Whether negative results become 0.
         groups: Channel groups.
         y: The output, which shares no memory with x.
@@ -155,8 +195,10 @@ def pointwise(
     if all(s[2] == w * s[3] for s in (x_strides, y_strides)):
         grid = (n, 1, h * w)
     channels = (groups, weight.shape[1], k // groups)
+    threads = threads if y.size * weight.shape[1] >= _SPLIT_FROM else 1
     launch(
         _pointwise_team, threads,
-        source, x_strides, kernels, w_strides, bias, relu, channels,
+        source, x_strides, kernels, w_strides,
+        np.zeros(k, y.dtype) if bias is None else np.ascontiguousarray(bias), relu, channels,
         SIMD.lanes(y.itemsize), grid, out, y_strides,
     )  # fmt: skip

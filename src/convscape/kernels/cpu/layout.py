@@ -27,24 +27,25 @@ def flat(x: Array) -> tuple[Array, tuple[int, ...]]:
     An array that cannot be seen so (negative strides, or not a multiple of the element size) is
     copied first.
     """
-    size = x.itemsize
-    if any(stride < 0 or stride % size for stride in x.strides):
+    strides, order = _steps(x.strides, x.itemsize)
+    if strides is None:
         x = np.ascontiguousarray(x)
-    strides = tuple([stride // size for stride in x.strides])
-    # The two common cases are much faster than the general one.
-    if x.flags.c_contiguous:
-        return x.reshape(-1), strides
-    dense = x.transpose(_outermost_first(strides))
+        strides, order = _steps(x.strides, x.itemsize)
+    # Memory without gaps is by far the most common, and much faster to see than any other.
+    dense = x.transpose(order)
     if dense.flags.c_contiguous:
         return dense.reshape(-1), strides
     span = 1 + sum((n - 1) * s for n, s in zip(x.shape, strides, strict=True)) if x.size else 0
-    return np.lib.stride_tricks.as_strided(x, (span,), (size,)), strides
+    return np.lib.stride_tricks.as_strided(x, (span,), (x.itemsize,)), strides
 
 
 @lru_cache(maxsize=1024)
-def _outermost_first(strides: tuple[int, ...]) -> list[int]:
-    """The axes by falling stride."""
-    return sorted(range(len(strides)), key=lambda axis: -strides[axis])
+def _steps(strides: tuple[int, ...], size: int) -> tuple[Any, tuple[int, ...]]:
+    """Strides in elements, None where negative or not whole; the axes by falling stride."""
+    order = tuple(sorted(range(len(strides)), key=lambda axis: -strides[axis]))
+    if any(stride < 0 or stride % size for stride in strides):
+        return None, order
+    return tuple(stride // size for stride in strides), order
 
 
 def is_channels_last(x: Array) -> bool:

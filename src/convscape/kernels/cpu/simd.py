@@ -24,6 +24,7 @@ from typing import Any, cast
 
 from llvmlite import binding, ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 ROWS = 6
@@ -73,40 +74,20 @@ def register_tile(vectors: int, fresh: bool = False) -> Callable[..., None]:
 
     @intrinsic
     def multiply_add(
-        _context: Any,
-        a: Any,
-        rows: Any,
-        first: Any,
-        shift: Any,
-        a_jump: Any,
-        a_step: Any,
-        b: Any,
-        start: Any,
-        b_jump: Any,
-        b_step: Any,
-        outer: Any,
-        count: Any,
-        tile: Any,
-        t_start: Any,
-    ) -> Any:
+        _context: Any, a: Any, rows: Any, first: Any, shift: Any, a_jump: Any, a_step: Any, b: Any,
+        start: Any, b_jump: Any, b_step: Any, outer: Any, count: Any, tile: Any, t_start: Any,
+    ) -> Any:  # fmt: skip
         integer = types.intp
         signature = types.void(a, rows, *[integer] * 4, b, *[integer] * 5, tile, integer)
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            def data(position: int) -> Any:
-                return context.make_array(sig.args[position])(context, builder, args[position]).data
-
-            _emit(
-                builder,
-                vectors,
-                fresh,
-                SIMD.lanes(a.dtype.bitwidth // 8),
-                ir.FloatType() if a.dtype == types.float32 else ir.DoubleType(),
-                (data(0), data(1), *args[2:6]),
-                (data(6), *args[7:10]),
-                (args[10], args[11]),
-                (data(12), args[13]),
-            )
+            code = Code(context, builder, sig, args)
+            sums = code.sums(vectors)
+            cells = code.cells(12, 13, ROWS * vectors)
+            for cell, total in zip(cells, sums, strict=True):
+                # A sum starts at zero and is added to what was there: sums of sums lose fewer
+                # digits than one long one.
+                code.store(total if fresh else builder.fadd(code.vector_at(cell), total), cell)
             return context.get_dummy_value()
 
         return signature, generate
@@ -114,104 +95,123 @@ def register_tile(vectors: int, fresh: bool = False) -> Callable[..., None]:
     return cast(Callable[..., None], multiply_add)
 
 
-def _emit(
-    builder: Any,
-    vectors: int,
-    fresh: bool,
-    lanes: int,
-    scalar: Any,
-    a_side: tuple[Any, ...],
-    b_side: tuple[Any, ...],
-    counts: tuple[Any, Any],
-    tile_side: tuple[Any, ...],
-) -> None:
-    """Write the two loops: accumulators as phi nodes, one broadcast a row, then the products."""
-    i64 = ir.IntType(64)
-    vector = ir.VectorType(scalar, lanes)
-    itemsize = 4 if isinstance(scalar, ir.FloatType) else 8
-    a, rows, first, shift, a_jump, a_step = a_side
-    b, start, b_jump, b_step = b_side
-    outer, count = counts
-    tile, t_start = tile_side
-    fma = _fma(builder.module, vector, "f32" if itemsize == 4 else "f64", lanes)
+class Code:
+    """Writes the loops of the register tile for an intrinsic that begins with its arguments."""
 
-    def constant(value: int) -> Any:
-        return ir.Constant(i64, value)
+    def __init__(self, context: Any, builder: Any, sig: Any, args: Any) -> None:
+        self.context, self.builder, self.sig, self.args = context, builder, sig, args
+        single = sig.args[0].dtype == types.float32
+        self.itemsize = 4 if single else 8
+        self.lanes = SIMD.lanes(self.itemsize)
+        self.vector = ir.VectorType(ir.FloatType() if single else ir.DoubleType(), self.lanes)
+        self.fma = fused_multiply_add(builder.module, self.vector)
 
-    def vector_at(pointer: Any) -> Any:
-        # Aligned to one element only: channel counts are arbitrary.
-        return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=itemsize)
+    def function(self, name: str, result: Any, arguments: list[Any]) -> Any:
+        """A function of LLVM's, declared once a module."""
+        kind = ir.FunctionType(result, arguments)
+        return cgutils.get_or_insert_function(self.builder.module, kind, name)
 
-    def phis(values: list[Any], source: Any) -> list[Any]:
-        nodes = []
-        for value in values:
-            node = builder.phi(value.type)
-            node.add_incoming(value, source)
-            nodes.append(node)
-        return nodes
+    def data(self, position: int) -> Any:
+        """Where the array at this position of the arguments begins."""
+        make = self.context.make_array(self.sig.args[position])
+        return make(self.context, self.builder, self.args[position]).data
 
-    def feed(nodes: list[Any], values: list[Any], source: Any) -> None:
-        for node, value in zip(nodes, values, strict=True):
-            node.add_incoming(value, source)
+    def vector_at(self, pointer: Any) -> Any:
+        """A vector from memory; aligned to one element only: channel counts are arbitrary."""
+        address = self.builder.bitcast(pointer, self.vector.as_pointer())
+        return self.builder.load(address, align=self.itemsize)
 
-    def splat(element: Any) -> Any:
-        undefined = ir.Constant(vector, ir.Undefined)
-        single = builder.insert_element(undefined, element, ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-        return builder.shuffle_vector(single, undefined, zeros)
+    def store(self, value: Any, pointer: Any) -> None:
+        """A vector to memory."""
+        address = self.builder.bitcast(pointer, self.vector.as_pointer())
+        self.builder.store(value, address, align=self.itemsize)
 
-    row_pointers = []
-    for i in range(ROWS):
-        row = builder.load(builder.gep(rows, [builder.add(first, constant(i))]))
-        row_pointers.append(builder.gep(a, [builder.add(row, shift)]))
-    cells = [
-        builder.gep(tile, [builder.add(t_start, constant(i * lanes))])
-        for i in range(ROWS * vectors)
-    ]
-    zeros = [ir.Constant(vector, [0.0] * lanes)] * len(cells)
+    def splat(self, element: Any) -> Any:
+        """A number in every lane."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        single = self.builder.insert_element(undefined, element, ir.Constant(ir.IntType(32), 0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(single, undefined, zeros)
 
-    entry = builder.block
-    over_o = builder.append_basic_block("over_o")
-    over_k = builder.append_basic_block("over_k")
-    next_o = builder.append_basic_block("next_o")
-    done = builder.append_basic_block("done")
-    builder.branch(over_o)
+    def cells(self, array: int, start: int, count: int) -> list[Any]:
+        """Where `count` vectors lie one after the other, from args[start] of an array on."""
+        first = self.builder.gep(self.data(array), [self.args[start]])
+        return [self.builder.gep(first, [_constant(i * self.lanes)]) for i in range(count)]
 
-    builder.position_at_end(over_o)
-    o, a_row, b_row, *sums_o = phis([constant(0), constant(0), start, *zeros], entry)
-    builder.branch(over_k)
+    def rows(self, array: int, table: int, first: int, shift: int) -> list[Any]:
+        """`ROWS` addresses in an array: table[first + i] + shift."""
+        builder, memory, addresses = self.builder, self.data(array), self.data(table)
+        pointers = []
+        for i in range(ROWS):
+            at = builder.gep(addresses, [builder.add(self.args[first], _constant(i))])
+            pointers.append(builder.gep(memory, [builder.add(builder.load(at), self.args[shift])]))
+        return pointers
 
-    builder.position_at_end(over_k)
-    k, a_at, b_at, *sums = phis([constant(0), a_row, b_row, *sums_o], over_o)
-    b_pointer = builder.gep(b, [b_at])
-    b_vectors = [vector_at(builder.gep(b_pointer, [constant(j * lanes)])) for j in range(vectors)]
-    products = []
-    for i, pointer in enumerate(row_pointers):
-        element = splat(builder.load(builder.gep(pointer, [a_at])))
-        for j, b_vector in enumerate(b_vectors):
-            products.append(builder.call(fma, [element, b_vector, sums[i * vectors + j]]))
-    k_next = builder.add(k, constant(1))
-    stepped = [k_next, builder.add(a_at, a_step), builder.add(b_at, b_step), *products]
-    feed([k, a_at, b_at, *sums], stepped, over_k)
-    builder.cbranch(builder.icmp_signed("<", k_next, count), over_k, next_o)
+    def sums(self, vectors: int, begin: list[Any] | None = None) -> list[Any]:
+        """Both loops: accumulators as phi nodes, one broadcast a row, then the products.
 
-    builder.position_at_end(next_o)
-    o_next = builder.add(o, constant(1))
-    jumped = [o_next, builder.add(a_row, a_jump), builder.add(b_row, b_jump), *products]
-    feed([o, a_row, b_row, *sums_o], jumped, next_o)
-    builder.cbranch(builder.icmp_signed("<", o_next, outer), over_o, done)
+        Sums begin at zero, or at `begin`, a vector each.
+        """
+        builder = self.builder
+        row_pointers = self.rows(0, 1, 2, 3)
+        a_jump, a_step = self.args[4:6]
+        b, (start, b_jump, b_step, outer, count) = self.data(6), self.args[7:12]
+        begin = begin or [ir.Constant(self.vector, [0.0] * self.lanes)] * (ROWS * vectors)
 
-    builder.position_at_end(done)
-    for cell, product in zip(cells, products, strict=True):
-        # A sum starts at zero and is added to what was there: sums of sums lose fewer digits
-        # than one long one.
-        total = product if fresh else builder.fadd(vector_at(cell), product)
-        builder.store(total, builder.bitcast(cell, vector.as_pointer()), align=itemsize)
+        def phis(values: list[Any], source: Any) -> list[Any]:
+            nodes = []
+            for value in values:
+                node = builder.phi(value.type)
+                node.add_incoming(value, source)
+                nodes.append(node)
+            return nodes
+
+        def feed(nodes: list[Any], values: list[Any], source: Any) -> None:
+            for node, value in zip(nodes, values, strict=True):
+                node.add_incoming(value, source)
+
+        entry = builder.block
+        names = "over_o", "over_k", "next_o", "done"
+        over_o, over_k, next_o, done = (builder.append_basic_block(name) for name in names)
+        builder.branch(over_o)
+
+        builder.position_at_end(over_o)
+        o, a_row, b_row, *sums_o = phis([_constant(0), _constant(0), start, *begin], entry)
+        builder.branch(over_k)
+
+        builder.position_at_end(over_k)
+        k, a_at, b_at, *sums = phis([_constant(0), a_row, b_row, *sums_o], over_o)
+        b_row_at = builder.gep(b, [b_at])
+        b_vectors = [
+            self.vector_at(builder.gep(b_row_at, [_constant(j * self.lanes)]))
+            for j in range(vectors)
+        ]
+        products = []
+        for i, pointer in enumerate(row_pointers):
+            element = self.splat(builder.load(builder.gep(pointer, [a_at])))
+            for j, b_vector in enumerate(b_vectors):
+                products.append(builder.call(self.fma, [element, b_vector, sums[i * vectors + j]]))
+        k_next = builder.add(k, _constant(1))
+        stepped = [k_next, builder.add(a_at, a_step), builder.add(b_at, b_step), *products]
+        feed([k, a_at, b_at, *sums], stepped, over_k)
+        builder.cbranch(builder.icmp_signed("<", k_next, count), over_k, next_o)
+
+        builder.position_at_end(next_o)
+        o_next = builder.add(o, _constant(1))
+        jumped = [o_next, builder.add(a_row, a_jump), builder.add(b_row, b_jump), *products]
+        feed([o, a_row, b_row, *sums_o], jumped, next_o)
+        builder.cbranch(builder.icmp_signed("<", o_next, outer), over_o, done)
+
+        builder.position_at_end(done)
+        return products
 
 
-def _fma(module: Any, vector: Any, suffix: str, lanes: int) -> Any:
-    """The vector fused multiply-add; llvmlite's own declare_intrinsic takes no vectors."""
-    name = f"llvm.fma.v{lanes}{suffix}"
-    if name in module.globals:
-        return module.globals[name]
-    return ir.Function(module, ir.FunctionType(vector, [vector] * 3), name)
+def fused_multiply_add(module: Any, vector: Any) -> Any:
+    """LLVM's a b + c, rounded once; llvmlite's own declare_intrinsic takes no vectors."""
+    bits = 32 if isinstance(vector.element, ir.FloatType) else 64
+    kind = ir.FunctionType(vector, [vector] * 3)
+    return cgutils.get_or_insert_function(module, kind, f"llvm.fma.v{vector.count}f{bits}")
+
+
+def _constant(value: int) -> Any:
+    return ir.Constant(ir.IntType(64), value)

@@ -4,8 +4,9 @@ Columns (output channels, as a rule) are cut into blocks of the widest tile, the
 and of one, so that no more than a vector's lanes lie idle.
 """
 
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.jit import inlined, kernel
 from convscape.kernels.cpu.simd import SIMD, register_tile
+from convscape.kernels.cpu.simd_finish import finishing_tile
 
 WIDEST = SIMD.vectors
 """Vectors of the widest block."""
@@ -16,6 +17,18 @@ _one = register_tile(1)
 _fresh_wide = register_tile(WIDEST, fresh=True)
 _fresh_two = register_tile(2, fresh=True)
 _fresh_one = register_tile(1, fresh=True)
+_across_wide = finishing_tile(WIDEST, whole=False, across=True)
+_across_two = finishing_tile(2, whole=False, across=True)
+_across_one = finishing_tile(1, whole=False, across=True)
+_whole_across_wide = finishing_tile(WIDEST, whole=True, across=True)
+_whole_across_two = finishing_tile(2, whole=True, across=True)
+_whole_across_one = finishing_tile(1, whole=True, across=True)
+_down_wide = finishing_tile(WIDEST, whole=False, across=False)
+_down_two = finishing_tile(2, whole=False, across=False)
+_down_one = finishing_tile(1, whole=False, across=False)
+_whole_down_wide = finishing_tile(WIDEST, whole=True, across=False)
+_whole_down_two = finishing_tile(2, whole=True, across=False)
+_whole_down_one = finishing_tile(1, whole=True, across=False)
 
 
 @kernel
@@ -26,39 +39,59 @@ def block_vectors(left, lanes):
     return 2 if left > lanes else 1
 
 
-@kernel
-def multiply_add(
-    vectors, a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
-):
+@inlined
+def multiply_add(vectors, *given):
     """Add to a tile of this many vectors; see `convscape.kernels.cpu.simd.register_tile`."""
     if vectors == WIDEST:
-        _wide(
-            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
-        )
+        _wide(*given)
     elif vectors == 2:
-        _two(
-            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
-        )
+        _two(*given)
     else:
-        _one(
-            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
-        )
+        _one(*given)
 
 
-@kernel
-def multiply(
-    vectors, a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
-):
+@inlined
+def multiply(vectors, *given):
     """Set a tile of this many vectors, whatever it held."""
     if vectors == WIDEST:
-        _fresh_wide(
-            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
-        )
+        _fresh_wide(*given)
     elif vectors == 2:
-        _fresh_two(
-            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
-        )
+        _fresh_two(*given)
     else:
-        _fresh_one(
-            a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer, count, tile, at
-        )
+        _fresh_one(*given)
+
+
+@inlined
+def finish_across(vectors, whole, *given):
+    """The last piece of a sum, with a bias a column; see `convscape.kernels.cpu.simd_finish`."""
+    if whole:
+        if vectors == WIDEST:
+            _whole_across_wide(*given)
+        elif vectors == 2:
+            _whole_across_two(*given)
+        else:
+            _whole_across_one(*given)
+    elif vectors == WIDEST:
+        _across_wide(*given)
+    elif vectors == 2:
+        _across_two(*given)
+    else:
+        _across_one(*given)
+
+
+@inlined
+def finish_down(vectors, whole, *given):
+    """The last piece of a sum, with a bias a row; see `convscape.kernels.cpu.simd_finish`."""
+    if whole:
+        if vectors == WIDEST:
+            _whole_down_wide(*given)
+        elif vectors == 2:
+            _whole_down_two(*given)
+        else:
+            _whole_down_one(*given)
+    elif vectors == WIDEST:
+        _down_wide(*given)
+    elif vectors == 2:
+        _down_two(*given)
+    else:
+        _down_one(*given)

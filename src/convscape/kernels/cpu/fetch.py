@@ -1,0 +1,30 @@
+"""A word to the CPU: this cache line will be read soon.
+
+Hardware foresees one long run of memory. Panels that are gathered from many short ones it does not;
+there the next panel's lines are asked for while the present one is multiplied.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_SMALL, _BYTES = ir.IntType(32), ir.IntType(8).as_pointer()
+
+
+@intrinsic
+def fetch(_context: Any, memory: Any, at: Any) -> Any:
+    """Ask for the line that holds memory[at]; an address outside is ignored, not an error."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        array = context.make_array(sig.args[0])(context, builder, args[0])
+        place = builder.bitcast(builder.gep(array.data, [args[1]]), _BYTES)
+        kind = ir.FunctionType(ir.VoidType(), [_BYTES, _SMALL, _SMALL, _SMALL])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        # To be read, into the nearest cache, as data.
+        builder.call(function, [place, *(ir.Constant(_SMALL, v) for v in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(memory, types.intp), generate

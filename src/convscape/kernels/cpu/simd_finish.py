@@ -1,0 +1,119 @@
+"""The register tile's last step: sums go from the registers to the result, finished.
+
+    y[places[i] + y_shift + j] = bound_below(sum[i, j] + (what earlier pieces summed) + bias)
+
+The tile of `convscape.kernels.cpu.simd` for the last piece of a sum: nothing is written twice, and
+no second pass over the results adds the bias or takes the ReLU. Places may repeat: rows behind the
+last one repeat it, and write the same numbers to the same place.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from convscape.kernels.cpu.simd import ROWS, Code
+
+
+def finishing_tile(vectors: int, whole: bool, across: bool) -> Callable[..., None]:
+    """An intrinsic for a tile of `ROWS` rows and this many vectors that writes to the result.
+
+    The intrinsic is `f(<those of register_tile>, y, places, p_first, y_shift, bias, bias_at, real,
+    bound)`: `ROWS` of the int64 `places` are read from `p_first` on; columns behind the `real`
+    first ones are not written; what is below the bound, a float32 or float64 number, becomes the
+    bound (NaN stays).
+
+    Args:
+        vectors: Of the tile's rows.
+        whole: Whether this piece is the whole sum; else what `tile` holds is added.
+        across: Whether the bias is one number a column, bias[bias_at + j]; else one a row,
+            bias[bias_at + i]. There are as many as the tile has columns or rows.
+    """
+
+    @intrinsic
+    def finish(
+        _context: Any, a: Any, rows: Any, first: Any, shift: Any, a_jump: Any, a_step: Any, b: Any,
+        start: Any, b_jump: Any, b_step: Any, outer: Any, count: Any, tile: Any, t_start: Any,
+        y: Any, places: Any, p_first: Any, y_shift: Any, bias: Any, bias_at: Any, real: Any,
+        bound: Any,
+    ) -> Any:  # fmt: skip
+        integer = types.intp
+        signature = types.void(
+            a, rows, *[integer] * 4, b, *[integer] * 5, tile, integer,
+            y, places, integer, integer, bias, integer, integer, a.dtype,
+        )  # fmt: skip
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            code = Code(context, builder, sig, args)
+            biases = _biases(code, vectors, across)
+            if whole:
+                sums = code.sums(vectors, biases)
+            else:
+                # Added to what was there last, and not begun with: so longer sums lose fewer
+                # digits.
+                earlier = code.cells(12, 13, ROWS * vectors)
+                sums = [
+                    builder.fadd(builder.fadd(code.vector_at(cell), s), bias)
+                    for cell, s, bias in zip(earlier, code.sums(vectors), biases, strict=True)
+                ]
+            _write(code, vectors, sums)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return cast(Callable[..., None], finish)
+
+
+def _biases(code: Code, vectors: int, across: bool) -> list[Any]:
+    """The bias of every vector of the tile."""
+    if across:
+        return [code.vector_at(cell) for cell in code.cells(18, 19, vectors)] * ROWS
+    builder = code.builder
+    first = builder.gep(code.data(18), [code.args[19]])
+    numbers = [builder.load(builder.gep(first, [_word(i)])) for i in range(ROWS)]
+    return [code.splat(number) for number in numbers for _ in range(vectors)]
+
+
+def _write(code: Code, vectors: int, sums: list[Any]) -> None:
+    """The bound, then whole rows or, at the edge, the lanes that are real."""
+    builder, lanes = code.builder, code.lanes
+    bound = code.splat(code.args[21])
+    finished = [
+        builder.select(builder.fcmp_ordered(">", bound, total), bound, total) for total in sums
+    ]
+    places = code.rows(14, 15, 16, 17)
+    cells = [builder.gep(place, [_word(j * lanes)]) for place in places for j in range(vectors)]
+    complete = builder.icmp_signed(">=", code.args[20], _word(vectors * lanes))
+    with builder.if_else(complete, likely=True) as (all_lanes, some_lanes):
+        with all_lanes:
+            for value, cell in zip(finished, cells, strict=True):
+                code.store(value, cell)
+        with some_lanes:
+            masks = [_mask(code, j) for j in range(vectors)] * ROWS
+            kind, truth = code.vector, ir.VectorType(ir.IntType(1), lanes)
+            store = code.function(
+                f"llvm.masked.store.v{lanes}f{8 * code.itemsize}.p0",
+                ir.VoidType(), [kind, kind.as_pointer(), ir.IntType(32), truth],
+            )  # fmt: skip
+            align = ir.Constant(ir.IntType(32), code.itemsize)
+            for value, cell, mask in zip(finished, cells, masks, strict=True):
+                builder.call(store, [value, builder.bitcast(cell, kind.as_pointer()), align, mask])
+
+
+def _mask(code: Code, vector: int) -> Any:
+    """The lanes of this vector of a row that are real."""
+    numbers = ir.VectorType(ir.IntType(64), code.lanes)
+    undefined = ir.Constant(numbers, ir.Undefined)
+    zero = ir.Constant(ir.IntType(32), 0)
+    single = code.builder.insert_element(undefined, code.args[20], zero)
+    order = ir.Constant(ir.VectorType(ir.IntType(32), code.lanes), [0] * code.lanes)
+    real = code.builder.shuffle_vector(single, undefined, order)
+    first = vector * code.lanes
+    lanes = ir.Constant(numbers, list(range(first, first + code.lanes)))
+    return code.builder.icmp_signed("<", lanes, real)
+
+
+def _word(value: int) -> Any:
+    return ir.Constant(ir.IntType(64), value)
