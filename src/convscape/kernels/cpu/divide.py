@@ -46,8 +46,9 @@ def divide(typing_context: Any, part: Any, index: Any, parts: Any, given: Any) -
         compiled = part.dispatcher.get_compile_result(inner)
         context.add_linking_libs([compiled.library])
         _, index, parts, tuple_of_values = args
+        lent = _lend(context, builder, given, tuple_of_values)
         values = [
-            context.cast(builder, builder.extract_value(tuple_of_values, n), have, want)
+            context.cast(builder, builder.extract_value(lent, n), have, want)
             for n, (have, want) in enumerate(zip(given.types, inner.args[2:], strict=True))
         ]
 
@@ -67,6 +68,24 @@ def divide(typing_context: Any, part: Any, index: Any, parts: Any, given: Any) -
         return context.get_dummy_value()
 
     return types.void(part, types.intp, types.intp, given), generate
+
+
+def _lend(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """The same values with arrays that nobody counts references to.
+
+    Numba counts an array's users atomically, also when a kernel takes a slice of it. The caller
+    keeps these arrays alive, and two threads would pass the one counter to and fro.
+    """
+    if isinstance(kind, types.Array):
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo = cgutils.get_null_value(array.meminfo.type)
+        array.parent = cgutils.get_null_value(array.parent.type)
+        return array._getvalue()
+    if isinstance(kind, types.BaseTuple):
+        for n, member in enumerate(kind.types):
+            one = _lend(context, builder, member, builder.extract_value(value, n))
+            value = builder.insert_value(value, one, n)
+    return value
 
 
 def _on_team(builder: Any, call: Any, parts: Any, values: list[Any]) -> Any:
