@@ -27,7 +27,8 @@ from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
 from convscape.kernels.cpu.transpose import transpose
 
 _PIECE = 256  # pixels of one piece: 64 KiB of x's columns
-_WIDE = 512  # pixels of an image from which on its lines are multiplied in place
+_WIDE = 128  # pixels of an image from which on its lines are multiplied in place
+_WIDE_WITHOUT = 48  # the same where no padding is to be left out
 _SPLIT_ROWS = (
     16 * ROWS
 )  # output channels a thread needs to have its own; fewer, and pixels are split
@@ -245,7 +246,8 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     """
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
-    if prod(dy.shape[2:]) >= _WIDE:
+    padded_cells = any(w.padding != (0, 0) for w in geometry.windows)
+    if prod(dy.shape[2:]) >= (_WIDE if padded_cells else _WIDE_WITHOUT):
         return gemm_weight_wide.weight_grad(x, dy, geometry, threads)
     k, c, r, s = geometry.weight_shape
     k //= geometry.groups

@@ -1,54 +1,101 @@
-"""The weight gradient of wide maps on the register tile, with nothing copied but the padding.
+"""The weight gradient of wide maps on the register tile: the sum runs along the lines of an image.
 
     dw[k, c, r, s] = Σ_{n, h, w} dy[n, k, h, w] x[n, c, h stride - low + r dilation, ...]
 
-Rows are the (r, s, c) of the weights: each is the address where its pixels begin, and the same
-steps lead through x for all of them. Columns are output channels, and the sum runs along the lines
-of an image, which must be long enough to pay for reading and writing the tile.
+Rows are the (c, r, s) of the weights, in their own order: each is the address where its pixels
+begin, and the same steps lead through x for all of them, in whatever order of memory. Columns are
+output channels: dy's lines are copied into a panel of them, which stays in the L2 cache while all
+rows pass by. The lines must be long enough to pay for reading and writing the tile.
 """
 
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, padded
+from convscape.kernels.cpu.layout import Array, flat, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.transpose import transpose
 
-_RUN = 512  # pixels of one block of the weight gradient: its x and dy stay in L2
+_RUN = 512  # pixels of one panel: 128 KiB, beside which x stays in L2
+
+
+@kernel
+def _panel(dy, steps, at, lines, pixels, real, width, panel):
+    """Set panel[p][j] to output channel j of dy's pixels from `at` on; idle lanes become 0."""
+    _, sk, sh, sw = steps
+    for line in range(lines):
+        to = line * pixels * width
+        source = at + line * sh
+        if sk == 1:
+            for p in range(pixels):
+                copy_run(dy, source + p * sw, panel, to + p * width, real)
+        elif sw == 1:
+            transpose(dy, source, sk, real, pixels, panel, to, width)
+        else:
+            for p in range(pixels):
+                for j in range(real):
+                    panel[to + p * width + j] = dy[source + p * sw + j * sk]
+        if real < width:
+            for p in range(pixels):
+                for j in range(real, width):
+                    panel[to + p * width + j] = 0
 
 
 @kernel
 def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw):
-    """A share of the rows (r, s, c) of the weight gradient, dw[group][row][output channel]."""
+    """A share of dw[group][k][row]: of the output channels if there are many, else of the rows."""
     n_size, h_size, w_size = grid
     groups, c_size, k_size = channels
     m_size = dw.size // (groups * k_size)
-    tiles = (m_size + ROWS - 1) // ROWS
-    low, high = tiles * part // parts, tiles * (part + 1) // parts
-    lines = max(1, _RUN // w_size)
-    tile = np.empty((high - low) * ROWS * WIDEST * lanes, x.dtype)
+    widest = WIDEST * lanes
+    tiles, blocks = (m_size + ROWS - 1) // ROWS, (k_size + widest - 1) // widest
+    low, high, k_low, k_high = 0, tiles, 0, k_size
+    if blocks >= 4 * parts or blocks == parts or tiles < 2 * parts:
+        k_low = blocks * part // parts * widest
+        k_high = min(blocks * (part + 1) // parts * widest, k_size)
+    else:
+        low, high = tiles * part // parts, tiles * (part + 1) // parts
+    # A panel is several short lines, or a piece of a long one.
+    lines, pieces = max(1, min(h_size, _RUN // w_size)), (w_size + _RUN - 1) // _RUN
+    along = (w_size + pieces - 1) // pieces
+    panel = np.empty(lines * along * widest, x.dtype)
+    tile = np.empty((high - low) * ROWS * widest, x.dtype)
     for g in range(groups):
-        k0 = 0
-        while k0 < k_size:
+        k0 = k_low
+        while k0 < k_high:
             vectors = block_vectors(k_size - k0, lanes)
             width = vectors * lanes
-            tile[:] = 0
+            real = min(width, k_size - k0)
             for n in range(n_size):
                 for h in range(0, h_size, lines):
-                    for t in range(low, high):
-                        multiply_add(
-                            vectors, x, rows, t * ROWS,
-                            g * c_size + n * x_steps[0] + h * x_steps[1], x_steps[1], x_steps[2],
-                            dy, g * k_size + k0 + n * dy_steps[0] + h * dy_steps[1],
-                            dy_steps[1], dy_steps[2],
-                            min(lines, h_size - h), w_size, tile, (t - low) * ROWS * width,
-                        )  # fmt: skip
-            for m in range(low * ROWS, min(high * ROWS, m_size)):
-                for j in range(min(width, k_size - k0)):
-                    dw[(g * m_size + m) * k_size + k0 + j] = tile[(m - low * ROWS) * width + j]
+                    for w in range(0, w_size, along):
+                        some, count = min(lines, h_size - h), min(along, w_size - w)
+                        at = n * dy_steps[0] + h * dy_steps[2] + w * dy_steps[3]
+                        at += (g * k_size + k0) * dy_steps[1]
+                        _panel(dy, dy_steps, at, some, count, real, width, panel)
+                        shift = n * x_steps[0] + h * x_steps[2] + w * x_steps[3]
+                        shift += g * c_size * x_steps[1]
+                        for t in range(low, high):
+                            if n == 0 and h == 0 and w == 0:
+                                multiply(
+                                    vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
+                                    panel, 0, count * width, width, some, count,
+                                    tile, (t - low) * ROWS * width,
+                                )  # fmt: skip
+                            else:
+                                multiply_add(
+                                    vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
+                                    panel, 0, count * width, width, some, count,
+                                    tile, (t - low) * ROWS * width,
+                                )  # fmt: skip
+            count = min(high * ROWS, m_size) - low * ROWS
+            to = (g * k_size + k0) * m_size + low * ROWS
+            transpose(tile, 0, width, count, real, dw, to, m_size)
             k0 += width
 
 
@@ -62,23 +109,26 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     groups = geometry.groups
     k, c, r, s = geometry.weight_shape
     height, width = geometry.windows
-    memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
-    lanes = SIMD.lanes(x.itemsize)
-    # A last vector that is not full reads on into the next pixel, whose products are dropped;
-    # behind the last pixel there must be something to read.
-    ragged = lanes if (k // groups) % lanes else 0
-    dy_memory, dy_steps = padded(dy, ((0, 0), (0, 0)), threads, tail=ragged)
+    if height.padding == width.padding == (0, 0):
+        memory, (sn, sc, sh, sw) = flat(x)
+    else:
+        memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
+        sc = 1
+    given, given_steps = flat(dy)
     rows = (
-        np.arange(r)[:, None, None] * (sh * height.dilation)
-        + np.arange(s)[:, None] * (sw * width.dilation)
-        + np.arange(c)
+        np.arange(c)[:, None, None] * sc
+        + np.arange(r)[:, None] * (sh * height.dilation)
+        + np.arange(s) * (sw * width.dilation)
     ).reshape(-1)
     rows = np.pad(rows, (0, -len(rows) % ROWS), mode="edge")
-    dw = np.empty(groups * r * s * k * c // groups, x.dtype)
+    steps = (sn, sc, sh * height.stride, sw * width.stride)
+    grid = (dy.shape[0], *dy.shape[2:])
+    if all(axis[2] == grid[2] * axis[3] for axis in (steps, given_steps)):
+        grid = (grid[0], 1, grid[1] * grid[2])  # lines that follow each other are one
+    dw = workspace.empty(k * c * r * s, x.dtype)
     launch(
         _weight_team, threads,
-        memory, (sn, sh * height.stride, sw * width.stride), dy_memory, dy_steps, rows,
-        (dy.shape[0], *dy.shape[2:]), (groups, c, k // groups), lanes, dw,
+        memory, steps, given, given_steps, rows, grid, (groups, c, k // groups),
+        SIMD.lanes(x.itemsize), dw,
     )  # fmt: skip
-    dw = dw.reshape(groups, r, s, c, k // groups).transpose(0, 4, 3, 1, 2)
-    return np.ascontiguousarray(dw).reshape(geometry.weight_shape)
+    return dw.reshape(geometry.weight_shape)
