@@ -14,6 +14,7 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.fetch import fetch
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -21,7 +22,8 @@ from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.transpose import transpose
 
-_RUN = 512  # pixels of one panel: 128 KiB, beside which x stays in L2
+_RUN = 256  # pixels of one panel: 64 KiB, beside which x stays in L2; longer sums lose digits
+_LINE = 64  # bytes of a line of the cache
 
 
 @kernel
@@ -80,7 +82,14 @@ def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, la
                         _panel(dy, dy_steps, at, some, count, real, width, panel)
                         shift = n * x_steps[0] + h * x_steps[2] + w * x_steps[3]
                         shift += g * c_size * x_steps[1]
+                        # Pixels that follow each other; of each, a tile reads a few channels.
+                        following = shift + some * count * x_steps[3]
+                        together = x_steps[3] if x_steps[1] == 1 and c_size == x_steps[3] else 0
+                        cells = some * count * together // (_LINE // x.itemsize)
                         for t in range(low, high):
+                            first, last = (t - low) * cells, (t - low + 1) * cells
+                            for cell in range(first // (high - low), last // (high - low)):
+                                fetch(x, following + cell * (_LINE // x.itemsize))
                             if n == 0 and h == 0 and w == 0:
                                 multiply(
                                     vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
