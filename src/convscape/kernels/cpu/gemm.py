@@ -85,7 +85,8 @@ def forward(
     k, c, r, s = geometry.weight_shape
     correlate(
         memory, 0, (sn, sh * height.stride, sw * width.stride),
-        weights, (groups, k // groups, c, r, s), (sh * height.dilation, sw * width.dilation),
+        weights, (0, s, 1, r * s), (groups, k // groups, c, r, s),
+        (sh * height.dilation, sw * width.dilation),
         [
             (w.stride, -w.padding[0], w.dilation, m)
             for w, m in zip(geometry.windows, spatial, strict=True)
@@ -134,6 +135,7 @@ def input_grad(
     memory, (sn, sh, sw) = padded(dy, (padding[0], padding[1]), threads)
     # Of the adjoint problem the forward's input channels are the outputs.
     kernel = _grouped(weight, geometry).transpose(0, 2, 1, 3, 4)
+    weights, (r, s) = packed(kernel, threads), kernel.shape[3:]
     for i, h in enumerate(axes[0]):
         for j, w in enumerate(axes[1]):
             part = dx[:, :, i :: geometry.windows[0].stride, j :: geometry.windows[1].stride]
@@ -145,7 +147,8 @@ def input_grad(
                 memory,
                 (padding[0][0] + h.start) * sh + (padding[1][0] + w.start) * sw,
                 (sn, sh, sw),
-                packed(cells, threads),
+                weights,
+                (h.first * s + w.first, h.every * s, w.every, r * s),
                 cells.shape,
                 (-h.back * sh, -w.back * sw),
                 [

@@ -7,70 +7,105 @@ by side already.
 import numpy as np
 
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import WIDEST, block_vectors
-from convscape.kernels.cpu.transpose import transpose, transpose_narrow
+from convscape.kernels.cpu.tile import block_vectors, own_blocks
+from convscape.kernels.cpu.transpose import transpose, transpose_to
 
-_RUN = 16  # input channels whose weights are turned at once
+_BYTES = SIMD.bits // 8
 _SPLIT_FROM = 1 << 14  # weights, about 5 microseconds of one thread
 
 
 @kernel
-def _copy_vector(source, out):
-    for j in range(len(out)):
-        out[j] = source[j]
+def _pack_block(weight, source, strides, shape, c_low, c_high, real, width, places, packed, at):
+    """Set packed[at + ((r S + s) C + c) width + j] for a share of c; idle lanes become 0."""
+    c_size, r_size, s_size = shape
+    sk, sc, sr, ss = strides
+    taps, lanes = r_size * s_size, _BYTES // weight.itemsize
+    many = c_high - c_low
+    dense = sr == s_size * ss and ss == 1
+    if sk == 1:
+        for c in range(c_low, c_high):
+            for r in range(r_size):
+                for s in range(s_size):
+                    to = at + ((r * s_size + s) * c_size + c) * width
+                    copy_run(weight, source + c * sc + r * sr + s * ss, packed, to, real)
+    elif dense and sc == taps:
+        # One kernel's cells, of all input channels, follow each other.
+        transpose_to(
+            weight, source + c_low * taps, sk, real, many * taps, packed, at + c_low * width,
+            width, places, 0,
+        )  # fmt: skip
+    elif sc == 1:
+        for r in range(r_size):
+            for s in range(s_size):
+                to = at + ((r * s_size + s) * c_size + c_low) * width
+                here = source + r * sr + s * ss + c_low
+                transpose(weight, here, sk, real, many, packed, to, width)
+    else:
+        # A kernel's cells follow each other, and so do the output channels' kernels.
+        near = dense and sk == taps and taps < lanes
+        for c in range(c_low, c_high):
+            whole = 0
+            if near:
+                # Blocks read on beyond the cells; those rows lie under the first cell's.
+                fitting = (len(weight) - source - c * sc - lanes) // sk + 1
+                whole = max(0, min(real, fitting)) // lanes * lanes
+            for j in range(0, whole, lanes):
+                transpose_to(
+                    weight, source + c * sc + j * sk, sk, lanes, lanes,
+                    packed, at + c * width + j, width, places, taps * many,
+                )  # fmt: skip
+            for r in range(r_size):
+                for s in range(s_size):
+                    to = at + ((r * s_size + s) * c_size + c) * width
+                    here = source + c * sc + r * sr + s * ss
+                    for j in range(whole, real):
+                        packed[to + j] = weight[here + j * sk]
+    if real < width:
+        for tap in range(taps):
+            for c in range(c_low, c_high):
+                to = at + (tap * c_size + c) * width
+                for j in range(real, width):
+                    packed[to + j] = 0
 
 
 @kernel
 def _pack_part(part, parts, weight, strides, shape, lanes, packed):
-    """Weights as [group][block of output channels][r][s][c][lane], with zeros at the edge."""
+    """Weights as [group][block of output channels][r][s][c][lane], a share of them.
+
+    Where threads can have output channels of their own, as those that multiply do, a thread packs
+    what it will read: from one core's cache to another's is a long way.
+    """
     groups, k_size, c_size, r_size, s_size = shape
-    sg, sk, sc, sr, ss = strides
     taps = r_size * s_size
-    c_low, c_high = c_size * part // parts, c_size * (part + 1) // parts
-    whole = sr == s_size * ss and ss == 1
-    block = np.zeros(_RUN * taps * WIDEST * lanes, weight.dtype)
-    scratch = np.empty(lanes * lanes, weight.dtype)
+    c_low, c_high = 0, c_size
+    k_low, k_high = own_blocks(part, parts, k_size, lanes)
+    if parts > 1 and k_high - k_low == k_size:
+        c_low, c_high = c_size * part // parts, c_size * (part + 1) // parts
+    many = c_high - c_low
+    # Where the cells (c, r, s) go, in rows of lanes from the first one on; then the same for one
+    # channel alone, in a whole block.
+    places = np.zeros(many * taps + lanes, np.int64)
+    for m in range(many * taps):
+        places[m] = m % taps * c_size + m // taps
+    for tap in range(min(taps, lanes)):
+        places[many * taps + tap] = tap * c_size
     at = 0
     for g in range(groups):
         k0 = 0
         while k0 < k_size:
             width = block_vectors(k_size - k0, lanes) * lanes
-            real = min(width, k_size - k0)
-            for first in range(c_low, c_high, _RUN):
-                run = min(_RUN, c_high - first)
-                source = g * sg + k0 * sk + first * sc
-                turned = whole and taps > 1 and (sc == taps or sk == taps) and sk != 1
-                if turned and sc == taps:
-                    transpose(weight, source, sk, real, run * taps, block, 0, width)
-                elif turned:
-                    for c in range(run):
-                        transpose_narrow(
-                            weight, source + c * sc, sk, real, taps, block, c * taps * width,
-                            width, scratch,
-                        )  # fmt: skip
-                for r in range(r_size):
-                    for s in range(s_size):
-                        tap = r * s_size + s
-                        to = at + (tap * c_size + first) * width
-                        here = source + r * sr + s * ss
-                        if not turned and sc == 1 and sk != 1:
-                            transpose(weight, here, sk, real, run, packed, to, width)
-                        for c in range(run):
-                            line = packed[to + c * width : to + (c + 1) * width]
-                            if turned:
-                                _copy_vector(block[(c * taps + tap) * width :], line)
-                            elif sk == 1:
-                                _copy_vector(weight[here + c * sc :], line[:real])
-                            elif sc != 1:
-                                for j in range(real):
-                                    line[j] = weight[here + c * sc + j * sk]
-                            line[real:] = 0
-            at += r_size * s_size * c_size * width
+            if k_low <= k0 < k_high:
+                _pack_block(
+                    weight, g * strides[0] + k0 * strides[1], strides[1:], shape[2:], c_low, c_high,
+                    min(width, k_size - k0), width, places, packed, at,
+                )  # fmt: skip
+            at += taps * c_size * width
             k0 += width
 
 

@@ -20,6 +20,7 @@ from convscape.kernels.cpu.tile import (
     finish_across,
     multiply,
     multiply_add,
+    own_blocks,
 )
 from convscape.kernels.cpu.transpose import transpose
 
@@ -28,7 +29,6 @@ _CHUNK_BYTES = 256 << 10  # of input that a chunk of pixels reads: it stays in L
 _MOST = 64 * ROWS  # pixels of one chunk: their tiles are 98 KiB
 _SMALL = 256  # pixels of a map whose border is worth a look
 _SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
-_SHARED = 34  # tiles a thread: with fewer, threads divide the output channels, not the pixels
 
 
 @kernel
@@ -118,8 +118,8 @@ def _write(tile, width, real, size, bias, at, bound, cells, shift, y, yk):
 
 @kernel
 def _correlate_part(
-    part, parts, x, start, steps, packed, shape, tap_steps, down, across, batch_last, bias, relu,
-    lanes, y, y_strides, y_shape,
+    part, parts, x, start, steps, packed, cells_at, shape, tap_steps, down, across, batch_last,
+    bias, relu, lanes, y, y_strides, y_shape,
 ):  # fmt: skip
     """Output pixels (n, h, w) of y, a share of them, for all groups and output channels.
 
@@ -134,16 +134,15 @@ def _correlate_part(
     tiles = (pixels + ROWS - 1) // ROWS
     first, last, k_low, k_high = 0, pixels, 0, k_size
     widest = WIDEST * lanes
-    blocks = (k_size + widest - 1) // widest
-    if blocks >= 2 * parts and tiles < _SHARED * parts:
-        # Few pixels: each thread has its own output channels, and reads only their weights.
-        k_low = blocks * part // parts * widest
-        k_high = min(blocks * (part + 1) // parts * widest, k_size)
-    else:
+    if len(packed) > len(x):
+        # More weights than pixels: each thread has its own output channels, if there are enough.
+        k_low, k_high = own_blocks(part, parts, k_size, lanes)
+    if k_high - k_low == k_size:
         first = tiles * part // parts * ROWS
         last = min(pixels, tiles * (part + 1) // parts * ROWS)
     # Cells of a kernel row that are neighbours in memory, with their channels, are one run.
-    cells_run = s_size if s_step == c_size else 1
+    first_cell, r_cells, s_cells, all_cells = cells_at
+    cells_run = s_size if s_step == c_size and s_cells == 1 else 1
     run = cells_run * c_size
     together = max(1, min(r_size, _DEPTH // run))
     depth = min(run, _DEPTH)
@@ -167,11 +166,11 @@ def _correlate_part(
         for g in range(groups):
             k0 = k_low
             while k0 < k_high:
-                at = (g * wide + k0) * r_size * s_size * c_size
+                at = (g * wide + k0) * all_cells * c_size
                 vectors = block_vectors(k_size - k0, lanes)
                 width = vectors * lanes
                 real = min(width, k_size - k0)
-                to_k = (g * k_size + k0) * yk
+                to_k, jump = (g * k_size + k0) * yk, r_cells * c_size * width
                 written[:] = False
                 for r in range(0, r_size, together):
                     for s in range(0, s_size, cells_run):
@@ -179,13 +178,13 @@ def _correlate_part(
                             finishing = direct and (r, s) == final and i == last_piece
                             if finishing:
                                 rest = min(together, r_size - r)
+                                cell = first_cell + r * r_cells + s * s_cells
                                 for t in range((size + ROWS - 1) // ROWS):
                                     finish_across(
                                         vectors, whole, x, rows, t * ROWS,
                                         g * c_size + r * r_step + s * s_step + i, r_step, 1,
-                                        packed, at + ((r * s_size + s) * c_size + i) * width,
-                                        s_size * c_size * width, width, rest, min(depth, run - i),
-                                        tile, t * ROWS * width,
+                                        packed, at + (cell * c_size + i) * width, jump, width,
+                                        rest, min(depth, run - i), tile, t * ROWS * width,
                                         y, cells, t * ROWS, to_k, bias, g * wide + k0, real, bound,
                                     )  # fmt: skip
                                 continue
@@ -198,8 +197,8 @@ def _correlate_part(
                                 if outer <= 0 or count <= 0:
                                     continue
                                 shift = g * c_size + top * r_step + s * s_step + low
-                                from_b = at + ((top * s_size + s) * c_size + low) * width
-                                jump, to = s_size * c_size * width, t * ROWS * width
+                                cell = first_cell + top * r_cells + s * s_cells
+                                from_b, to = at + (cell * c_size + low) * width, t * ROWS * width
                                 if written[t]:
                                     multiply_add(
                                         vectors, x, rows, t * ROWS, shift, r_step, 1,
@@ -229,6 +228,7 @@ def correlate(
     start: int,
     steps: tuple[int, int, int],
     weights: Array,
+    cells_at: tuple[int, int, int, int],
     shape: tuple[int, ...],
     tap_steps: tuple[int, int],
     axes: list[tuple[int, int, int, int]],
@@ -244,7 +244,9 @@ def correlate(
         start: Address of what the first kernel cell reads at output (0, 0, 0).
         steps: Elements between outputs along n, h and w.
         weights: Packed.
-        shape: Of the weights: (groups, k, c, r, s).
+        cells_at: Which of the packed kernel cells are taken: the first one's number, the steps to
+            the next along r and along s, and how many there are in all.
+        shape: Of the weights that are taken: (groups, k, c, r, s).
         tap_steps: Elements between kernel cells along r and s.
         axes: (a, b, d, n) of h and of w: tap t of output o reads cell o a + b + t d of n.
         bias: (K,), or None.
@@ -257,7 +259,7 @@ def correlate(
     threads = threads if y.size * prod(shape[2:]) >= _SPLIT_FROM else 1
     launch(
         _correlate_team, threads,
-        memory, start, steps, weights, shape, tap_steps, *axes,
+        memory, start, steps, weights, cells_at, shape, tap_steps, *axes,
         _batch_last(y.shape, shape[3:], axes), _in_blocks(bias, shape[0], shape[1], y.dtype), relu,
         lanes, out, y_strides, y.shape,
     )  # fmt: skip

@@ -39,6 +39,22 @@ def block_vectors(left, lanes):
     return 2 if left > lanes else 1
 
 
+@kernel
+def own_blocks(part, parts, columns, lanes):
+    """A thread's columns [low, high), whole blocks, where columns are what threads divide.
+
+    All is (0, columns) where too few blocks would leave a thread with less than the others.
+    """
+    widest = WIDEST * lanes
+    blocks = (columns + widest - 1) // widest
+    if blocks < 4 * parts and blocks % parts:
+        return 0, columns
+    return (
+        blocks * part // parts * widest,
+        min(blocks * (part + 1) // parts * widest, columns),
+    )
+
+
 @inlined
 def multiply_add(vectors, *given):
     """Add to a tile of this many vectors; see `convscape.kernels.cpu.simd.register_tile`."""

@@ -18,26 +18,37 @@ from convscape.kernels.cpu.simd import SIMD
 def _square(itemsize: int) -> Callable[..., None]:
     """An intrinsic that turns one block of elements of this many bytes.
 
-    The intrinsic is `f(src, at, src_step, dst, to, dst_step)`: one-dimensional contiguous arrays,
-    the block's corner in each, and the distance between its rows.
+    The intrinsic is `f(src, at, src_step, dst, to, dst_step, places, first)`: one-dimensional
+    contiguous arrays, the block's corner in each, and the distance between its rows. Row i of the
+    result is number i, or with an int64 array instead of None, number places[first + i]; of those
+    that have the same place the first one stays.
     """
     lanes = SIMD.lanes(itemsize)
 
     @intrinsic
     def turn(
-        _context: Any, src: Any, at: Any, src_step: Any, dst: Any, to: Any, dst_step: Any
-    ) -> Any:
+        _context: Any, src: Any, at: Any, src_step: Any, dst: Any, to: Any, dst_step: Any,
+        places: Any, first: Any,
+    ) -> Any:  # fmt: skip
         integer = types.intp
-        signature = types.void(src, integer, integer, dst, integer, integer)
+        signature = types.void(src, integer, integer, dst, integer, integer, places, integer)
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             scalar = ir.FloatType() if itemsize == 4 else ir.DoubleType()
             vector = ir.VectorType(scalar, lanes)
 
+            def data(position: int) -> Any:
+                return context.make_array(sig.args[position])(context, builder, args[position]).data
+
+            def number(position: int, i: int) -> Any:
+                fixed = ir.Constant(ir.IntType(64), i)
+                if position == 0 or isinstance(places, types.NoneType):
+                    return fixed
+                return builder.load(builder.gep(data(6), [builder.add(args[7], fixed)]))
+
             def row(position: int, i: int) -> Any:
-                array = context.make_array(sig.args[position])(context, builder, args[position])
-                step = builder.mul(args[position + 2], ir.Constant(ir.IntType(64), i))
-                pointer = builder.gep(array.data, [builder.add(args[position + 1], step)])
+                step = builder.mul(args[position + 2], number(position, i))
+                pointer = builder.gep(data(position), [builder.add(args[position + 1], step)])
                 return builder.bitcast(pointer, vector.as_pointer())
 
             def interleaved(a: Any, b: Any, first: int) -> Any:
@@ -49,8 +60,9 @@ def _square(itemsize: int) -> Callable[..., None]:
             for _ in range(lanes.bit_length() - 1):
                 pairs = list(zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True))
                 rows = [interleaved(a, b, half) for a, b in pairs for half in (0, lanes // 2)]
-            for i, value in enumerate(rows):
-                builder.store(value, row(3, i), align=itemsize)
+            # The last row first: where several go to one place, the first of them stays.
+            for i in reversed(range(lanes)):
+                builder.store(rows[i], row(3, i), align=itemsize)
             return context.get_dummy_value()
 
         return signature, generate
@@ -80,9 +92,28 @@ def transpose(src, at, src_step, rows, columns, dst, to, dst_step):
             i, j = min(row, rows - lanes), min(column, columns - lanes)
             source, target = at + i * src_step + j, to + j * dst_step + i
             if src.itemsize == 4:
-                _turn_single(src, source, src_step, dst, target, dst_step)
+                _turn_single(src, source, src_step, dst, target, dst_step, None, 0)
             else:
-                _turn_double(src, source, src_step, dst, target, dst_step)
+                _turn_double(src, source, src_step, dst, target, dst_step, None, 0)
+
+
+@kernel
+def transpose_to(src, at, src_step, rows, columns, dst, to, dst_step, places, first):
+    """Set dst[to + places[first + j] dst_step + i] = src[at + i src_step + j], as `transpose`."""
+    lanes = _BYTES // src.itemsize
+    if rows < lanes or columns < lanes:
+        for j in range(columns):
+            for i in range(rows):
+                dst[to + places[first + j] * dst_step + i] = src[at + i * src_step + j]
+        return
+    for column in range(0, columns, lanes):
+        for row in range(0, rows, lanes):
+            i, j = min(row, rows - lanes), min(column, columns - lanes)
+            source = at + i * src_step + j
+            if src.itemsize == 4:
+                _turn_single(src, source, src_step, dst, to + i, dst_step, places, first + j)
+            else:
+                _turn_double(src, source, src_step, dst, to + i, dst_step, places, first + j)
 
 
 @kernel
@@ -100,9 +131,9 @@ def transpose_narrow(src, at, src_step, rows, columns, dst, to, dst_step, scratc
         and at + (row + lanes - 1) * src_step + lanes <= len(src)
     ):
         if src.itemsize == 4:
-            _turn_single(src, at + row * src_step, src_step, scratch, 0, lanes)
+            _turn_single(src, at + row * src_step, src_step, scratch, 0, lanes, None, 0)
         else:
-            _turn_double(src, at + row * src_step, src_step, scratch, 0, lanes)
+            _turn_double(src, at + row * src_step, src_step, scratch, 0, lanes, None, 0)
         for j in range(columns):
             line = dst[to + j * dst_step + row : to + j * dst_step + row + lanes]
             turned = scratch[j * lanes : (j + 1) * lanes]
