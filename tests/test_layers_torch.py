@@ -236,7 +236,7 @@ def kinds(model: Any) -> list[str]:
             module = model.traced.get_submodule(node.target)
             name = module.function.__name__ if isinstance(module, Call) else type(module).__name__
             fused = isinstance(module, FusedConv2d | FusedBatchNorm2d | Call) and module.relu
-            names.append(name + "+relu" * fused + "_" * getattr(module, "inplace", False))
+            names.append(name + "+relu" * bool(fused) + "_" * getattr(module, "inplace", False))
         elif node.op in ("call_function", "call_method"):
             target = getattr(node.target, "__name__", node.target)
             names.append(target + "_" * bool(node.kwargs.get("inplace")))
@@ -422,6 +422,17 @@ class Cases:
         def forward(self, x: Any) -> Any:
             return self.relu(self.norm(self.conv(x)))
 
+    class Bounded(Base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.six, self.near = nn.ReLU6(), nn.Hardtanh(0.0, 0.5)
+            self.both, self.twice = nn.Hardtanh(), nn.ReLU6()
+
+        def forward(self, x: Any) -> Any:
+            y = self.near(self.other(self.six(self.norm(self.conv(x)))))
+            y = functional.conv2d(y, self.other.weight)
+            return self.both(self.other(self.twice(functional.relu6(y))))
+
     class Reflect(Base):
         def __init__(self) -> None:
             super().__init__()
@@ -456,6 +467,8 @@ CASES: dict[str, list[str]] = {
               "view"],
     "Hooked": ["Conv2d", "FusedBatchNorm2d+relu"],
     "NoStatistics": ["FusedConv2d", "FusedBatchNorm2d+relu"],
+    "Bounded": ["FusedConv2d+relu", "FusedConv2d+relu", "conv2d+relu", "ReLU6_", "FusedConv2d",
+                "Hardtanh_"],
     "Reflect": ["FusedConv2d+relu", "ConvTranspose2d", "relu6_"],
 }  # fmt: skip
 

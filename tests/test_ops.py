@@ -224,13 +224,17 @@ def test_what_the_kernels_do_not_cover_torch_computes(kind: Any) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 @pytest.mark.parametrize("layout", [contiguous, channels_last], ids=["plain", "last"])
-def test_a_fused_relu_is_a_relu_after_the_convolution(case: Case, layout: Any) -> None:
+@pytest.mark.parametrize("relu", [True, 0.5], ids=["relu", "bounded"])
+def test_a_fused_relu_is_a_relu_after_the_convolution(
+    case: Case, layout: Any, relu: bool | float
+) -> None:
     x, w, b, dy = (t.requires_grad_() for t in case.arrays(torch.float32))
     given = case.stride, case.padding, case.dilation, case.groups
-    fused = ops.conv2d(layout(x), w, b, *given, relu=True)
-    apart = torch.relu(ops.conv2d(layout(x), w, b, *given))
+    fused = ops.conv2d(layout(x), w, b, *given, relu=relu)
+    apart = ops.conv2d(layout(x), w, b, *given).clamp(0, None if relu is True else relu)
     assert error(fused.detach(), apart.detach()) < 1e-6
     assert (fused.detach() >= 0).all()
+    assert relu is True or (fused.detach() <= relu).all()
     for got, want in zip(
         torch.autograd.grad(fused, (x, w, b), dy.detach()),
         torch.autograd.grad(apart, (x, w, b), dy.detach()),
@@ -242,11 +246,13 @@ def test_a_fused_relu_is_a_relu_after_the_convolution(case: Case, layout: Any) -
 def test_a_fused_relu_passes_nan_and_derives_twice() -> None:
     x = torch.randn(1, 2, 5, 5, dtype=torch.float64, requires_grad=True)
     w = torch.randn(3, 2, 3, 3, dtype=torch.float64, requires_grad=True)
-    torch.autograd.gradgradcheck(lambda a, b: ops.conv2d(a, b, relu=True), (x, w))
+    for relu in (True, 0.5):
+        torch.autograd.gradgradcheck(lambda a, b, r=relu: ops.conv2d(a, b, relu=r), (x, w))
     broken = torch.full((1, 1, 9, 9), torch.nan)
-    for algorithm in ("winograd", "gemm", "depthwise"):
-        y = ops.conv2d(broken, torch.ones(1, 1, 3, 3), relu=True, algorithm=algorithm)
-        assert y.isnan().all()
+    for algorithm in ("winograd", "gemm", "depthwise", "reference"):
+        for bound in (True, 6.0):
+            y = ops.conv2d(broken, torch.ones(1, 1, 3, 3), relu=bound, algorithm=algorithm)
+            assert y.isnan().all()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
@@ -259,6 +265,17 @@ def test_a_constant_weight_gives_what_the_weight_gives(case: Case) -> None:
     for _ in range(2):
         got = ops.conv2d(channels_last(x), constant, b, *given, algorithm="gemm", relu=True)
         assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_a_layers_convolution_is_chosen_once_and_gives_the_same(case: Case) -> None:
+    x, w, b, _ = case.arrays(torch.float32)
+    given = case.stride, case.padding, case.dilation, case.groups
+    call = ops.ConstantWeight(w).convolution(x, b, 0.5, *given)
+    for layout in (contiguous, channels_last):
+        for images in (x, x + 1):
+            want = ops.conv2d(layout(images), w, b, *given, relu=0.5)
+            assert torch.equal(call(layout(images)), want)
 
 
 # --- bad input ---------------------------------------------------------------------------------

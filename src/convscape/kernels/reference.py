@@ -58,15 +58,20 @@ def _at(cell: Sequence[Any]) -> Any:
 
 def forward(
     x: Array, weight: Array, bias: Array | None, geometry: Geometry, threads: int = 1,
-    relu: bool = False,
+    relu: bool | float = False,
 ) -> Array:  # fmt: skip
-    """The convolution: `correlate` for each group, plus the bias; with `relu` at least 0."""
+    """The convolution: `correlate` for each group, plus the bias.
+
+    With `relu` at least 0, and where that is a number, such as 6.0, at most that.
+    """
     groups = geometry.groups
     parts = zip(np.split(x, groups, 1), np.split(weight, groups, 0), strict=True)
     y = np.concatenate([correlate(a, w, geometry.windows) for a, w in parts], 1)
     if bias is not None:
         y += bias.reshape(-1, *(1,) * geometry.rank)
-    return (np.maximum(y, 0) if relu else y).astype(x.dtype)
+    if relu:
+        y = np.clip(y, 0, None if isinstance(relu, bool) else relu)
+    return y.astype(x.dtype)
 
 
 def input_grad(

@@ -4,7 +4,7 @@ Forward, input gradient and weight gradient are the three faces of one trilinear
 of each is written with the other two. So derivatives of any order are our kernels again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -59,6 +59,27 @@ class ConstantWeight:
             self._packed[key] = kernels.pack(array(self.tensor), geometry, threads())
         return self._packed[key]
 
+    def convolution(
+        self, x: torch.Tensor, bias: torch.Tensor | None, relu: bool | float, *given: Any
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """`conv2d` with this weight for inputs like x, all checked and chosen: what a layer keeps.
+
+        Args:
+            x: An input, of whose shape, dtype and device all others are.
+            bias: (K,), or None; like the weight, it may not change.
+            relu: As in `conv2d`.
+            given: stride, padding, dilation and groups, as in `conv2d`.
+        """
+        weight = self.tensor
+        check(x, weight, bias)
+        geometry, kernels = plan(
+            x.shape, weight.shape, dtype_name(x), x.device.type, *map(fixed, given), "auto"
+        )
+        if kernels is None:
+            return lambda x: rectified(_framework(x, weight, bias, geometry), relu)
+        packed = self.packed(kernels[0], geometry)
+        return lambda x: _forward(x, weight, bias, geometry, kernels, relu, packed)
+
 
 def conv2d(
     x: torch.Tensor,
@@ -69,7 +90,7 @@ def conv2d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     *,
-    relu: bool = False,
+    relu: bool | float = False,
     algorithm: str = "auto",
 ) -> torch.Tensor:
     """Two-dimensional cross-correlation, as `torch.nn.functional.conv2d`.
@@ -89,7 +110,7 @@ def conv2d(
         dilation: Distance between kernel cells, for all axes or one an axis.
         groups: Channel groups.
         relu: Whether negative results become 0, at no cost of its own; y = max(y, 0), and NaN
-            stays.
+            stays. A number is an upper bound beside: 6.0 is ReLU6.
         algorithm: "auto", or a name from `convscape.kernels.explain`.
 
     Returns:
@@ -124,15 +145,14 @@ def conv2d(
 
         given = compiled.two(stride), *compiled.spelled(padding), compiled.two(dilation), groups
         y: torch.Tensor = compiled_conv.conv2d(x, weight, bias, *given, algorithm)
-        return torch.relu(y) if relu else y
+        return rectified(y, relu)
     check(x, weight, bias)
     geometry, kernels = plan(
         x.shape, weight.shape, dtype_name(x), x.device.type, fixed(stride), fixed(padding),
         fixed(dilation), groups, algorithm,
     )  # fmt: skip
     if kernels is None:
-        y = _framework(x, weight, bias, geometry)
-        return torch.relu(y) if relu else y
+        return rectified(_framework(x, weight, bias, geometry), relu)
     if needs_grad(x, weight, bias):
         result: torch.Tensor = _Forward.apply(x, weight, bias, geometry, kernels, relu)
         return result
@@ -223,7 +243,7 @@ def _forward(
     bias: torch.Tensor | None,
     geometry: Geometry,
     kernels: Any,
-    relu: bool,
+    relu: bool | float,
     packed: Any = None,
 ) -> torch.Tensor:
     given = array(x), array(weight), None if bias is None else array(bias), geometry, threads()
@@ -231,23 +251,31 @@ def _forward(
     return tensor(kernels[0].forward(*given, relu, *also))
 
 
+def rectified(y: torch.Tensor, relu: bool | float) -> torch.Tensor:
+    """What the kernels do with their results, by torch."""
+    if isinstance(relu, bool):
+        return torch.relu(y) if relu else y
+    return functional.hardtanh(y, 0.0, relu)
+
+
 class _Forward(Function):
-    """y = weight * x + bias, or max(y, 0)."""
+    """y = weight * x + bias, or max(y, 0), or min(max(y, 0), n)."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Any, weight: Any, bias: Any, geometry: Any, kernels: Any, relu: bool
+        ctx: Any, x: Any, weight: Any, bias: Any, geometry: Any, kernels: Any, relu: Any
     ) -> Any:
         y = _forward(x, weight, bias, geometry, kernels, relu)
         ctx.save_for_backward(x, weight, *([y] if relu else []))
-        ctx.geometry, ctx.kernels = geometry, kernels
+        ctx.geometry, ctx.kernels, ctx.relu = geometry, kernels, relu
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
-        x, weight, *positive = ctx.saved_tensors
-        if positive:
-            dy = torch.where(positive[0] <= 0, 0, dy)  # as torch's relu: NaN passes
+        x, weight, *results = ctx.saved_tensors
+        for y in results:
+            stopped = y <= 0 if ctx.relu is True else (y <= 0) | (y >= ctx.relu)
+            dy = torch.where(stopped, 0, dy)  # as torch's relu: NaN passes
         given = ctx.geometry, ctx.kernels
         dx = _InputGrad.apply(dy, weight, x.shape[2:], *given) if ctx.needs_input_grad[0] else None
         dw = _WeightGrad.apply(x, dy, *given) if ctx.needs_input_grad[1] else None

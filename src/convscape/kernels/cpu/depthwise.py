@@ -14,11 +14,14 @@ Source: the operation: F. Chollet, "Xception", arXiv 1610.02357; adjoint windows
 F. Visin, arXiv 1603.07285, section 4.
 """
 
+from math import inf
+
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import depthwise_lines as lines
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.clip import bounds
 from convscape.kernels.cpu.depthwise_plan import Plan, plan
 from convscape.kernels.cpu.layout import Array, empty, is_channels_last
 from convscape.kernels.cpu.simd import SIMD
@@ -34,12 +37,11 @@ def forward(
     bias: Array | None,
     geometry: Geometry,
     threads: int,
-    relu: bool = False,
+    relu: bool | float = False,
 ) -> Array:
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
     way = plan(geometry, x.shape[2:], False, lines.TILES)
-    y = _weigh(x, weight, bias, way, threads)
-    return np.maximum(y, 0, out=y) if relu else y
+    return _weigh(x, weight, bias, way, threads, bounds(relu))
 
 
 def input_grad(
@@ -65,7 +67,14 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     return dw
 
 
-def _weigh(x: Array, weight: Array, bias: Array | None, way: Plan, threads: int) -> Array:
+def _weigh(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    way: Plan,
+    threads: int,
+    limits: tuple[float, float] = (-inf, inf),
+) -> Array:
     """The forward pass over a plan."""
     n, channels = x.shape[:2]
     last, direct = is_channels_last(x), _is_direct(x)
@@ -76,7 +85,7 @@ def _weigh(x: Array, weight: Array, bias: Array | None, way: Plan, threads: int)
         lines.pack(
             np.ascontiguousarray(weight).reshape(-1),
             np.zeros(channels, x.dtype) if bias is None else np.ascontiguousarray(bias),
-            way.order, channels, lanes, packed,
+            limits, way.order, channels, lanes, packed,
         )  # fmt: skip
         packed = packed.reshape(1, -1)
         _walk(False, x, y, way, direct, packed, packed, threads)
@@ -111,7 +120,7 @@ def _is_direct(x: Array) -> bool:
 def _blocks(x: Array, way: Plan) -> tuple[int, int, int]:
     """Lanes of a vector, elements of a block's cells, and blocks."""
     lanes = SIMD.lanes(x.itemsize)
-    return lanes, (way.taps + 1) * lanes, -(-x.shape[1] // lanes)
+    return lanes, (way.taps + lines.BESIDE) * lanes, -(-x.shape[1] // lanes)
 
 
 def _in_line(x: Array, last: bool) -> Array:

@@ -14,6 +14,9 @@ from convscape.kernels.cpu.transpose import transpose
 TILES = (7, 4)
 """Pixels of a tile. Most networks' images are 7, 14, 28, 56 or 112 pixels wide."""
 
+BESIDE = 3
+"""Vectors of a block beside those of the kernel's cells: bias, lower and upper bound."""
+
 _RUN = 256  # pixels summed before the sum joins the total: long sums lose digits
 
 _weigh_long, _weigh_short = (weigher(pixels) for pixels in TILES)
@@ -77,8 +80,8 @@ def _line(
         taps = (last - first) * width
         cell = at + (rows[phase, 4] + rows[phase, 3] * before + first * width) * lanes
         hop_x, hop_y = hop * column, pixels * apart * column
-        # The bias is the last vector of a block's cells, wherever the first cell is.
-        bias = at + step - lanes - cell
+        # Bias and bounds are the last vectors of a block's cells, wherever the first cell is.
+        bias = at + step - BESIDE * lanes - cell
         per_line = rows[phase, 1]
         fetch = (
             0
@@ -228,10 +231,10 @@ def planes_team(index, parts, *given):
 
 
 @kernel
-def pack(weight, bias, order, channels, lanes, packed):
-    """Weights (channel, kernel cell) as [block][kernel cell, then the bias][lane]."""
+def pack(weight, bias, limits, order, channels, lanes, packed):
+    """Weights (channel, kernel cell) as [block][kernel cell, then bias and bounds][lane]."""
     taps, cells = len(order), len(weight) // channels
-    step = (taps + 1) * lanes
+    step = (taps + BESIDE) * lanes
     for block in range(len(packed) // step):
         c = max(0, min(block * lanes, channels - lanes))
         for i in range(min(lanes, channels)):
@@ -240,12 +243,14 @@ def pack(weight, bias, order, channels, lanes, packed):
             for k in range(taps):
                 to[k * lanes] = line[order[k]]
             to[taps * lanes] = bias[c + i]
+            to[(taps + 1) * lanes] = limits[0]
+            to[(taps + 2) * lanes] = limits[1]
 
 
 @kernel
 def unpack(totals, channels, cells, lanes, dw):
     """The sum of all threads' totals, [block][kernel cell][lane], as (channel, kernel cell)."""
-    step = (cells + 1) * lanes
+    step = (cells + BESIDE) * lanes
     for block in range(totals.shape[1] // step):
         c = max(0, min(block * lanes, channels - lanes))
         for i in range(min(lanes, channels)):

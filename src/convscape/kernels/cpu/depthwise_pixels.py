@@ -4,7 +4,7 @@ A tile is a few output pixels; for each of them and each kernel cell a table hol
 the input pixel they meet. So one piece of code serves every kernel, stride and dilation, and a
 cell in the padding is the address of zeros: nothing is padded, and no border is a special case.
 
-    weigh:      out[t][c]  = bias[c] + Σ_k weight[k][c] x[k, t][c]
+    weigh:      out[t][c]  = clip(bias[c] + Σ_k weight[k][c] x[k, t][c])
     correlate:  sums[k][c] += Σ_t given[t][c] x[k, t][c]
 
 Vectors run over channels. The accumulators (the gradients given, in `correlate`) of a tile stay in
@@ -44,7 +44,7 @@ def weigher(pixels: int) -> Callable[..., None]:
     table[k pixels + t] + i hop, its output at outs[t] + i out_hop. The cache is asked for what lies
     `ahead` of the last `fetch` kernel cells, and `out_ahead` of the outputs. Block b (a vector's
     lanes of channels) has the weights weights[first + b step :], a vector a kernel cell, and its
-    bias `bias` elements after the first.
+    bias, lower and upper bound from `bias` elements after the first on.
     """
     return _intrinsic(_weigh, pixels)
 
@@ -105,7 +105,8 @@ def _weigh(
     code: "_Code", pixels: int, table: Any, taps: Any, source: Any, outs: Any, offset: Any,
     weights: Any, bias_at: Any,
 ) -> None:  # fmt: skip
-    bias = code.load(code.builder.gep(weights, [bias_at]))
+    beside = code.builder.gep(weights, [bias_at])
+    bias, low, high = (code.load(code.row(beside, code.constant(i), code.lanes)) for i in range(3))
 
     def tap(k: Any, totals: list[Any]) -> list[Any]:
         weight = code.load(code.row(weights, k, code.lanes))
@@ -116,7 +117,7 @@ def _weigh(
         ]
 
     for t, total in enumerate(code.reduce(taps, [bias] * pixels, tap)):
-        code.store(total, code.pointer(outs, t, offset))
+        code.store(code.clip(total, low, high), code.pointer(outs, t, offset))
 
 
 def _correlate(
@@ -152,6 +153,12 @@ class _Code:
 
     def fma(self, a: Any, b: Any, total: Any) -> Any:
         return self.builder.call(self._multiply_add, [a, b, total])
+
+    def clip(self, value: Any, low: Any, high: Any) -> Any:
+        """The value, or the nearer bound; NaN stays."""
+        builder = self.builder
+        value = builder.select(builder.fcmp_ordered(">", low, value), low, value)
+        return builder.select(builder.fcmp_ordered("<", high, value), high, value)
 
     def load(self, pointer: Any) -> Any:
         # Aligned to one element only: channel counts are arbitrary.

@@ -52,7 +52,7 @@ def forward(
     bias: Array | None,
     geometry: Geometry,
     threads: int,
-    relu: bool = False,
+    relu: bool | float = False,
     weights: Array | None = None,
 ) -> Array:
     """The convolution.
@@ -63,7 +63,7 @@ def forward(
         bias: (K,) or None.
         geometry: Two windows and the channels.
         threads: Threads to use.
-        relu: Whether negative results become 0.
+        relu: Whether negative results become 0; a number is an upper bound beside (6.0 for ReLU6).
         weights: `pack(weight, ...)`, where it is known already.
 
     Returns:

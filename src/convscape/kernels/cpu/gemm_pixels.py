@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from convscape.kernels.cpu.clip import bounds
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat
@@ -95,13 +96,14 @@ def _place(
 
 
 @kernel
-def _write(tile, width, real, size, bias, at, bound, cells, shift, y, yk):
-    """The sums of the tiles' pixels, with bias and bound, to y; neighbours are turned in blocks."""
+def _write(tile, width, real, size, bias, at, lower, upper, cells, shift, y, yk):
+    """The sums of the tiles' pixels, biased and clipped, to y; neighbours are turned in blocks."""
     for p in range(size):
         sums = tile[p * width : p * width + real]
         for j in range(real):
             v = sums[j] + bias[at + j]
-            sums[j] = bound if v < bound else v
+            v = lower if v < lower else v
+            sums[j] = upper if v > upper else v
     p = 0
     while p < size:
         line = 1
@@ -119,7 +121,7 @@ def _write(tile, width, real, size, bias, at, bound, cells, shift, y, yk):
 @kernel
 def _correlate_part(
     part, parts, x, start, steps, packed, cells_at, shape, tap_steps, down, across, batch_last,
-    bias, relu, lanes, y, y_strides, y_shape,
+    bias, limits, lanes, y, y_strides, y_shape,
 ):  # fmt: skip
     """Output pixels (n, h, w) of y, a share of them, for all groups and output channels.
 
@@ -156,7 +158,7 @@ def _correlate_part(
     reach, written = np.empty((most // ROWS, 4), np.int64), np.empty(most // ROWS, np.bool_)
     tile = np.empty(most * widest, x.dtype)
     wide = (k_size + lanes - 1) // lanes * lanes
-    bound = x.dtype.type(0.0 if relu else -np.inf)
+    lower, upper = x.dtype.type(limits[0]), x.dtype.type(limits[1])
     for chunk in range(first, last, most):
         size = min(most, last - chunk)
         _place(
@@ -185,7 +187,8 @@ def _correlate_part(
                                         g * c_size + r * r_step + s * s_step + i, r_step, 1,
                                         packed, at + (cell * c_size + i) * width, jump, width,
                                         rest, min(depth, run - i), tile, t * ROWS * width,
-                                        y, cells, t * ROWS, to_k, bias, g * wide + k0, real, bound,
+                                        y, cells, t * ROWS, to_k, bias, g * wide + k0, real,
+                                        lower, upper,
                                     )  # fmt: skip
                                 continue
                             for t in range((size + ROWS - 1) // ROWS):
@@ -214,7 +217,10 @@ def _correlate_part(
                     for t in range((size + ROWS - 1) // ROWS):
                         if not written[t]:
                             tile[t * ROWS * width : (t + 1) * ROWS * width] = 0
-                    _write(tile, width, real, size, bias, g * wide + k0, bound, cells, to_k, y, yk)
+                    _write(
+                        tile, width, real, size, bias, g * wide + k0, lower, upper, cells, to_k,
+                        y, yk,
+                    )  # fmt: skip
                 k0 += width
 
 
@@ -233,7 +239,7 @@ def correlate(
     tap_steps: tuple[int, int],
     axes: list[tuple[int, int, int, int]],
     bias: Array | None,
-    relu: bool,
+    relu: bool | float,
     y: Array,
     threads: int,
 ) -> None:
@@ -250,7 +256,7 @@ def correlate(
         tap_steps: Elements between kernel cells along r and s.
         axes: (a, b, d, n) of h and of w: tap t of output o reads cell o a + b + t d of n.
         bias: (K,), or None.
-        relu: Whether negative results become 0.
+        relu: Whether negative results become 0; a number is an upper bound beside.
         y: The output.
         threads: Threads to use.
     """
@@ -260,7 +266,8 @@ def correlate(
     launch(
         _correlate_team, threads,
         memory, start, steps, weights, cells_at, shape, tap_steps, *axes,
-        _batch_last(y.shape, shape[3:], axes), _in_blocks(bias, shape[0], shape[1], y.dtype), relu,
+        _batch_last(y.shape, shape[3:], axes), _in_blocks(bias, shape[0], shape[1], y.dtype),
+        bounds(relu),
         lanes, out, y_strides, y.shape,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ with the weights' axes exchanged; a stride is a view of every other pixel.
 
 import numpy as np
 
+from convscape.kernels.cpu.clip import bounds
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch
 from convscape.kernels.cpu.jit import kernel, team
@@ -61,7 +62,7 @@ def _pack(x, strides, grid, first, real, width, channels, panel):
 
 
 @kernel
-def _store(tile, bias, bound, y, strides, grid, first, real, width, k, rows):
+def _store(tile, bias, lower, upper, y, strides, grid, first, real, width, k, rows):
     """Write the sums of `rows` output channels from k on to pixels that y has in several lines."""
     _, h_size, w_size = grid
     yn, yk, yh, yw = strides
@@ -76,7 +77,8 @@ def _store(tile, bias, bound, y, strides, grid, first, real, width, k, rows):
             sums, b = tile[r * width + i : r * width + i + run], bias[k + r]
             for j in range(run):
                 v = sums[j] + b
-                out[j * yw] = bound if v < bound else v
+                v = lower if v < lower else v
+                out[j * yw] = upper if v > upper else v
         i += run
 
 
@@ -95,7 +97,7 @@ def _ask(x, strides, grid, first, low, high):
 
 @kernel
 def _pointwise_part(
-    part, parts, x, x_strides, weight, w_strides, bias, relu, channels, lanes, grid, y, y_strides
+    part, parts, x, x_strides, weight, w_strides, bias, limits, channels, lanes, grid, y, y_strides
 ):
     """A share of the panels; where there are few of them, of the output channels of each."""
     groups, c_size, k_size = channels
@@ -113,7 +115,7 @@ def _pointwise_part(
     repeated = np.minimum(np.arange(lots * ROWS), k_size - 1)
     rows, places = repeated * w_strides[0], repeated * y_strides[1]
     shifts = np.empty(lots * ROWS, x.dtype)
-    bound = x.dtype.type(0.0 if relu else -np.inf)
+    lower, upper = x.dtype.type(limits[0]), x.dtype.type(limits[1])
     for g in range(groups):
         at, by = g * c_size * x_strides[1], g * k_size * w_strides[0]
         to = g * k_size * y_strides[1]
@@ -147,7 +149,7 @@ def _pointwise_part(
                             finish_down(
                                 vectors, c == 0, weight, rows, k, shift, 0, w_strides[1],
                                 panel, c * width, 0, width, 1, depth, tile, 0,
-                                y, places, k, pixel, shifts, k, some, bound,
+                                y, places, k, pixel, shifts, k, some, lower, upper,
                             )  # fmt: skip
                         elif c == 0:
                             multiply(
@@ -161,7 +163,7 @@ def _pointwise_part(
                             )  # fmt: skip
                     if not direct:
                         _store(
-                            tile, shifts, bound, y[to:], y_strides, grid, first + done, some,
+                            tile, shifts, lower, upper, y[to:], y_strides, grid, first + done, some,
                             width, k, min(ROWS, k_size - k),
                         )  # fmt: skip
                 done += width
@@ -173,7 +175,13 @@ def _pointwise_team(index, parts, *given):
 
 
 def pointwise(
-    x: Array, weight: Array, bias: Array | None, relu: bool, groups: int, y: Array, threads: int
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    relu: bool | float,
+    groups: int,
+    y: Array,
+    threads: int,
 ) -> None:
     """Fill y, a view (N, K, H, W), from x, a view (N, C, H, W).
 
@@ -181,7 +189,7 @@ def pointwise(
         x: The input at the pixels of y, in plain memory.
         weight: (K, C / groups), any strides; K runs over all groups.
         bias: (K,), or None.
-        relu: Whether negative results become 0.
+        relu: Whether negative results become 0; a number is an upper bound beside.
         groups: Channel groups.
         y: The output, which shares no memory with x.
         threads: Threads to use.
@@ -199,6 +207,7 @@ def pointwise(
     launch(
         _pointwise_team, threads,
         source, x_strides, kernels, w_strides,
-        np.zeros(k, y.dtype) if bias is None else np.ascontiguousarray(bias), relu, channels,
+        np.zeros(k, y.dtype) if bias is None else np.ascontiguousarray(bias),
+        bounds(relu), channels,
         SIMD.lanes(y.itemsize), grid, out, y_strides,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """The register tile's last step: sums go from the registers to the result, finished.
 
-    y[places[i] + y_shift + j] = bound_below(sum[i, j] + (what earlier pieces summed) + bias)
+    y[places[i] + y_shift + j] = clip(sum[i, j] + (what earlier pieces summed) + bias, low, high)
 
 The tile of `convscape.kernels.cpu.simd` for the last piece of a sum: nothing is written twice, and
 no second pass over the results adds the bias or takes the ReLU. Places may repeat: rows behind the
@@ -21,9 +21,9 @@ def finishing_tile(vectors: int, whole: bool, across: bool) -> Callable[..., Non
     """An intrinsic for a tile of `ROWS` rows and this many vectors that writes to the result.
 
     The intrinsic is `f(<those of register_tile>, y, places, p_first, y_shift, bias, bias_at, real,
-    bound)`: `ROWS` of the int64 `places` are read from `p_first` on; columns behind the `real`
-    first ones are not written; what is below the bound, a float32 or float64 number, becomes the
-    bound (NaN stays).
+    low, high)`: `ROWS` of the int64 `places` are read from `p_first` on; columns behind the `real`
+    first ones are not written; what lies outside the two numbers becomes the nearer of them (NaN
+    stays).
 
     Args:
         vectors: Of the tile's rows.
@@ -37,12 +37,12 @@ def finishing_tile(vectors: int, whole: bool, across: bool) -> Callable[..., Non
         _context: Any, a: Any, rows: Any, first: Any, shift: Any, a_jump: Any, a_step: Any, b: Any,
         start: Any, b_jump: Any, b_step: Any, outer: Any, count: Any, tile: Any, t_start: Any,
         y: Any, places: Any, p_first: Any, y_shift: Any, bias: Any, bias_at: Any, real: Any,
-        bound: Any,
+        low: Any, high: Any,
     ) -> Any:  # fmt: skip
         integer = types.intp
         signature = types.void(
             a, rows, *[integer] * 4, b, *[integer] * 5, tile, integer,
-            y, places, integer, integer, bias, integer, integer, a.dtype,
+            y, places, integer, integer, bias, integer, integer, a.dtype, a.dtype,
         )  # fmt: skip
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -77,12 +77,14 @@ def _biases(code: Code, vectors: int, across: bool) -> list[Any]:
 
 
 def _write(code: Code, vectors: int, sums: list[Any]) -> None:
-    """The bound, then whole rows or, at the edge, the lanes that are real."""
+    """The bounds, then whole rows or, at the edge, the lanes that are real."""
     builder, lanes = code.builder, code.lanes
-    bound = code.splat(code.args[21])
-    finished = [
-        builder.select(builder.fcmp_ordered(">", bound, total), bound, total) for total in sums
-    ]
+    low, high = code.splat(code.args[21]), code.splat(code.args[22])
+    finished = []
+    for total in sums:
+        # In this order of operands a CPU's maximum and minimum pass NaN on.
+        total = builder.select(builder.fcmp_ordered(">", low, total), low, total)
+        finished.append(builder.select(builder.fcmp_ordered("<", high, total), high, total))
     places = code.rows(14, 15, 16, 17)
     cells = [builder.gep(place, [_word(j * lanes)]) for place in places for j in range(vectors)]
     complete = builder.icmp_signed(">=", code.args[20], _word(vectors * lanes))

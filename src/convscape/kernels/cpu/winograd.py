@@ -151,12 +151,14 @@ def forward(
     bias: Array | None,
     geometry: Geometry,
     threads: int,
-    relu: bool = False,
+    relu: bool | float = False,
 ) -> Array:
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
     outputs = geometry.output_shape(x.shape[2:])[1:]
     corner = tuple(w.padding[0] for w in geometry.windows)
-    return _convolve(x, weight, False, bias, relu, (outputs[0], outputs[1]), corner, threads)
+    y = _convolve(x, weight, False, bias, bool(relu), (outputs[0], outputs[1]), corner, threads)
+    # No well-known network has an upper bound here: it is a pass of its own.
+    return y if isinstance(relu, bool) else np.minimum(y, relu, out=y)
 
 
 def input_grad(

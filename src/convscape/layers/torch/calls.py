@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from convscape import ops
+from convscape.ops.conv import rectified
 
 Pair = int | Sequence[int]
 
@@ -45,16 +46,15 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
     *,
-    relu: bool = False,
+    relu: bool | float = False,
 ) -> Tensor:
-    """`torch.nn.functional.conv2d`, with a ReLU behind it if asked for."""
+    """`torch.nn.functional.conv2d`, with a ReLU behind it if asked for; 6.0 is ReLU6."""
     given: Any = stride, padding, dilation, groups
     if covered(input):
         return ops.conv2d(input, weight, bias, *given, relu=relu)
     if isinstance(weight, ops.ConstantWeight):
         weight = weight.tensor
-    y = functional.conv2d(input, weight, bias, *given)
-    return torch.relu(y) if relu else y
+    return rectified(functional.conv2d(input, weight, bias, *given), relu)
 
 
 def conv_transpose2d(

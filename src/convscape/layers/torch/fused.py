@@ -9,35 +9,50 @@ from torch import Tensor
 from convscape import ops
 from convscape.layers.torch import calls
 from convscape.layers.torch.modules import BatchNorm2d, Conv2d
+from convscape.ops.conv import rectified
+
+Call1 = Callable[[Tensor], Tensor]
+
+_SHAPES = 64
+"""Shapes of inputs that a layer remembers."""
 
 
 class FusedConv2d(Conv2d):
-    """A convolution, and a ReLU if `relu` is set."""
+    """A convolution, and a ReLU if `relu` is set; 6.0 is ReLU6."""
 
-    relu = False
-    _constant: tuple[tuple[int, int], ops.ConstantWeight] | None = None
+    relu: bool | float = False
+    _kept: tuple[Any, ops.ConstantWeight, dict[torch.Size, Call1]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what kernels made of the weight: a copy makes it again."""
-        return {name: value for name, value in vars(self).items() if name != "_constant"}
+        """Without what was made of the weight: a copy makes it again."""
+        return {name: value for name, value in vars(self).items() if name != "_kept"}
 
-    def _weight(self) -> ops.ConstantWeight:
-        """The weight as kernels have packed it, for as long as it is not written to."""
-        state = self.weight.data_ptr(), self.weight._version
-        if self._constant is None or self._constant[0] != state:
-            self._constant = state, ops.ConstantWeight(self.weight, copy=False)
-        return self._constant[1]
+    def _convolution(self, input: Tensor) -> Call1:
+        """The convolution as chosen and packed for inputs of this shape.
+
+        It is kept for as long as nobody writes to the weight and the bias.
+        """
+        tensors = (self.weight,) if self.bias is None else (self.weight, self.bias)
+        state = self.relu, *((t.data_ptr(), t._version, t.dtype) for t in tensors)
+        if self._kept is None or self._kept[0] != state or input.dtype != self.weight.dtype:
+            self._kept = state, ops.ConstantWeight(self.weight, copy=False), {}
+        _, constant, known = self._kept
+        call = known.get(input.shape)
+        if call is None:
+            if len(known) >= _SHAPES:
+                known.clear()
+            given = self.stride, self.padding, self.dilation, self.groups
+            call = known[input.shape] = constant.convolution(input, self.bias, self.relu, *given)
+        return call
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) or (C, H, W) to (N, K, H', W') or (K, H', W')."""
         if self.padding_mode != "zeros":
-            y = super().forward(input)
-            return torch.relu_(y) if self.relu else y
-        weight: Tensor | ops.ConstantWeight = self.weight
-        if calls.covered(input) and not torch.compiler.is_compiling():
-            weight = self._weight()
+            return rectified(super().forward(input), self.relu)
+        if input.dim() == 4 and calls.covered(input) and not torch.compiler.is_compiling():
+            return self._convolution(input)(input)
         return calls.conv2d(
-            input, weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
+            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
             relu=self.relu,
         )  # fmt: skip
 
@@ -59,7 +74,7 @@ class FusedBatchNorm2d(BatchNorm2d):
 class Call(torch.nn.Module):
     """A function as a module, so that a traced graph can be pickled and traced again."""
 
-    relu = False
+    relu: bool | float = False
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
@@ -67,7 +82,7 @@ class Call(torch.nn.Module):
 
     def forward(self, *given: Any, **named: Any) -> Any:
         """Call it."""
-        return self.function(*given, **named, **({"relu": True} if self.relu else {}))
+        return self.function(*given, **named, **({"relu": self.relu} if self.relu else {}))
 
     def extra_repr(self) -> str:
         """The function's name."""

@@ -32,7 +32,8 @@ _FUNCTIONS: dict[Any, Any] = {
     functional.adaptive_avg_pool2d: calls.adaptive_avg_pool2d,
     functional.batch_norm: calls.batch_norm,
 }
-_WITH_RELU = (calls.conv2d, calls.batch_norm)
+_WITH_RELU = (calls.conv2d, calls.batch_norm, FusedConv2d, FusedBatchNorm2d)
+_WITH_BOUND = (calls.conv2d, FusedConv2d)
 
 _ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.SiLU, nn.LeakyReLU, nn.ELU,
@@ -101,6 +102,16 @@ def _is_relu(model: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_function":
         return node.target in (functional.relu, torch.relu, torch.relu_)
     return type(_module(model, node)) is nn.ReLU
+
+
+def _rectifies(model: fx.GraphModule, node: fx.Node) -> bool | float:
+    """True for a ReLU, its upper bound for one that has one (ReLU6), else False."""
+    if node.op == "call_function" and node.target is functional.relu6:
+        return 6.0
+    module: Any = _module(model, node)
+    if type(module) in (nn.ReLU6, nn.Hardtanh) and module.min_val == 0:
+        return float(module.max_val)
+    return _is_relu(model, node)
 
 
 def _sum(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
@@ -204,13 +215,14 @@ def _take(model: fx.GraphModule) -> None:
 def _fuse_relu(model: fx.GraphModule) -> None:
     """A ReLU into the convolution or batch normalization that alone it follows."""
     for node in list(model.graph.nodes):
-        before = _alone(node) if _is_relu(model, node) else None
+        relu = _rectifies(model, node)
+        before = _alone(node) if relu else None
         module: Any = _module(model, before)
-        fused = isinstance(module, FusedConv2d | FusedBatchNorm2d)
-        if before is None:
+        if before is None or getattr(module, "relu", True) is not False:
             continue
-        if fused or (isinstance(module, Call) and module.function in _WITH_RELU):
-            module.relu = True
+        called = module.function if isinstance(module, Call) else type(module)
+        if called in (_WITH_RELU if relu is True else _WITH_BOUND):
+            module.relu = relu
             _replace(node, before)
 
 
