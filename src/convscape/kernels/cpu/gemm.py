@@ -19,15 +19,13 @@ Source: K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multipl
 V. Dumoulin and F. Visin, arXiv 1603.07285, section 4.
 """
 
-from functools import lru_cache
-
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.gemm_pack import packed
 from convscape.kernels.cpu.gemm_pixels import correlate
 from convscape.kernels.cpu.gemm_pointwise import pointwise
+from convscape.kernels.cpu.gemm_problem import forward_product, input_products
 from convscape.kernels.cpu.gemm_weight import weight_grad
-from convscape.kernels.cpu.layout import Array, empty, is_channels_last, padded
-from convscape.kernels.cpu.phases import phase_of, reach
+from convscape.kernels.cpu.layout import Array, blank, is_channels_last, padded
 
 __all__ = ["forward", "input_grad", "pack", "weight_grad"]
 
@@ -69,30 +67,20 @@ def forward(
     Returns:
         (N, K, H', W'), in channels-last memory when x is.
     """
-    n, _, *spatial = x.shape
-    groups = geometry.groups
-    y = empty((n, *_output(geometry, *spatial)), x.dtype, is_channels_last(x))
+    last = is_channels_last(x)
+    shape, product = forward_product(geometry, x.shape[0], x.shape[2], x.shape[3], last)
+    line, y = blank(shape, x.dtype, last)
     if y.size == 0:
         return y
-    height, width = geometry.windows
-    if _is_pointwise(x, geometry):
-        view = _strided(x, geometry, y.shape)
-        pointwise(view, weight[:, :, 0, 0], bias, relu, groups, y, threads)
+    if not last and _is_pointwise(x, geometry):
+        view = _strided(x, geometry, shape)
+        pointwise(view, weight[:, :, 0, 0], bias, relu, geometry.groups, y, threads)
         return y
-    memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
+    height, width = geometry.windows
+    memory = padded(x, (height.padding, width.padding), threads)[0]
     if weights is None:
         weights = pack(weight, geometry, threads)
-    k, c, r, s = geometry.weight_shape
-    correlate(
-        memory, 0, (sn, sh * height.stride, sw * width.stride),
-        weights, (0, s, 1, r * s), (groups, k // groups, c, r, s),
-        (sh * height.dilation, sw * width.dilation),
-        [
-            (w.stride, -w.padding[0], w.dilation, m)
-            for w, m in zip(geometry.windows, spatial, strict=True)
-        ],
-        bias, relu, y, threads,
-    )  # fmt: skip
+    correlate(memory, weights, product, bias, relu, line, threads)
     return y
 
 
@@ -111,11 +99,11 @@ def input_grad(
     Returns:
         (N, C, H, W), in channels-last memory when dy is.
     """
-    n = dy.shape[0]
-    dx = empty((n, geometry.in_channels, *spatial), dy.dtype, is_channels_last(dy))
+    last = is_channels_last(dy)
+    line, dx = blank((dy.shape[0], geometry.in_channels, *spatial), dy.dtype, last)
     if dx.size == 0:
         return dx
-    if _is_pointwise(dy, geometry):
+    if not last and _is_pointwise(dy, geometry):
         if max(w.stride for w in geometry.windows) > 1:
             dx[:] = 0
         groups = geometry.groups
@@ -125,46 +113,15 @@ def input_grad(
         view = _strided(dx, geometry, dy.shape)
         pointwise(dy, backwards, None, False, groups, view, threads)
         return dx
-    axes = [
-        [phase_of(w, phase, size) for phase in range(min(w.stride, size))]
-        for w, size in zip(geometry.windows, spatial, strict=True)
-    ]
-    padding = tuple(
-        reach(phases, m) for phases, m in zip(axes, geometry.outputs(spatial), strict=True)
-    )
-    memory, (sn, sh, sw) = padded(dy, (padding[0], padding[1]), threads)
-    # Of the adjoint problem the forward's input channels are the outputs.
-    kernel = _grouped(weight, geometry).transpose(0, 2, 1, 3, 4)
-    weights, (r, s) = packed(kernel, threads), kernel.shape[3:]
-    for i, h in enumerate(axes[0]):
-        for j, w in enumerate(axes[1]):
-            part = dx[:, :, i :: geometry.windows[0].stride, j :: geometry.windows[1].stride]
-            if h.taps == 0 or w.taps == 0:
-                part[:] = 0
-                continue
-            cells = kernel[:, :, :, h.first :: h.every, w.first :: w.every]
-            correlate(
-                memory,
-                (padding[0][0] + h.start) * sh + (padding[1][0] + w.start) * sw,
-                (sn, sh, sw),
-                weights,
-                (h.first * s + w.first, h.every * s, w.every, r * s),
-                cells.shape,
-                (-h.back * sh, -w.back * sw),
-                [
-                    (1, phase.start, -phase.back, m)
-                    for phase, m in zip((h, w), dy.shape[2:], strict=True)
-                ],
-                None, False, part, threads,
-            )  # fmt: skip
+    padding, products, unmet = input_products(geometry, dy.shape[0], *spatial, last)
+    memory = padded(dy, padding, threads)[0]
+    weights = packed(_grouped(weight, geometry).transpose(0, 2, 1, 3, 4), threads)
+    for product in products:
+        correlate(memory, weights, product, None, False, line, threads)
+    height, width = geometry.windows
+    for i, j in unmet:
+        dx[:, :, i :: height.stride, j :: width.stride] = 0
     return dx
-
-
-@lru_cache(maxsize=1024)
-def _output(geometry: Geometry, *spatial: int) -> tuple[int, int, int]:
-    """(K, H', W')."""
-    k, h, w = geometry.output_shape(spatial)
-    return k, h, w
 
 
 def _is_pointwise(x: Array, geometry: Geometry) -> bool:
@@ -173,7 +130,6 @@ def _is_pointwise(x: Array, geometry: Geometry) -> bool:
         geometry.kernel == (1, 1)
         and all(w.padding == (0, 0) for w in geometry.windows)
         and x.strides[3] == x.itemsize
-        and not is_channels_last(x)
     )
 
 

@@ -4,15 +4,16 @@ A row is an address in channels-last memory, and a row of the kernel one run of 
 (r fixed, s and c inside). Small kernels are summed in one go; large ones in pieces.
 """
 
-from math import prod
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from convscape.kernels.cpu.clip import bounds
 from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.gemm_problem import Product
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, flat
+from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import (
@@ -28,7 +29,6 @@ from convscape.kernels.cpu.transpose import transpose
 _DEPTH = 256  # products of one piece of a sum: longer ones lose digits
 _CHUNK_BYTES = 256 << 10  # of input that a chunk of pixels reads: it stays in L2
 _MOST = 64 * ROWS  # pixels of one chunk: their tiles are 98 KiB
-_SMALL = 256  # pixels of a map whose border is worth a look
 _SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
 
 
@@ -120,8 +120,8 @@ def _write(tile, width, real, size, bias, at, lower, upper, cells, shift, y, yk)
 
 @kernel
 def _correlate_part(
-    part, parts, x, start, steps, packed, cells_at, shape, tap_steps, down, across, batch_last,
-    bias, limits, lanes, y, y_strides, y_shape,
+    part, parts, x, packed, bias, limits, lanes, y, start, steps, cells_at, shape, tap_steps, down,
+    across, batch_last, y_strides, y_shape,
 ):  # fmt: skip
     """Output pixels (n, h, w) of y, a share of them, for all groups and output channels.
 
@@ -231,65 +231,50 @@ def _correlate_team(index, parts, *given):
 
 def correlate(
     memory: Array,
-    start: int,
-    steps: tuple[int, int, int],
     weights: Array,
-    cells_at: tuple[int, int, int, int],
-    shape: tuple[int, ...],
-    tap_steps: tuple[int, int],
-    axes: list[tuple[int, int, int, int]],
+    product: Product,
     bias: Array | None,
     relu: bool | float,
     y: Array,
     threads: int,
 ) -> None:
-    """Fill y, a view (N, K, H', W'), from channels-last memory.
+    """Fill outputs from channels-last memory.
 
     Args:
         memory: The padded input.
-        start: Address of what the first kernel cell reads at output (0, 0, 0).
-        steps: Elements between outputs along n, h and w.
         weights: Packed.
-        cells_at: Which of the packed kernel cells are taken: the first one's number, the steps to
-            the next along r and along s, and how many there are in all.
-        shape: Of the weights that are taken: (groups, k, c, r, s).
-        tap_steps: Elements between kernel cells along r and s.
-        axes: (a, b, d, n) of h and of w: tap t of output o reads cell o a + b + t d of n.
+        product: Where everything lies.
         bias: (K,), or None.
         relu: Whether negative results become 0; a number is an upper bound beside.
-        y: The output.
+        y: The result's memory, one-dimensional.
         threads: Threads to use.
     """
-    lanes = SIMD.lanes(y.itemsize)
-    out, y_strides = flat(y)
-    threads = threads if y.size * prod(shape[2:]) >= _SPLIT_FROM else 1
+    fixed, multiplications = _fixed(product)
+    groups, k = product.shape[:2]
     launch(
-        _correlate_team, threads,
-        memory, start, steps, weights, cells_at, shape, tap_steps, *axes,
-        _batch_last(y.shape, shape[3:], axes), _in_blocks(bias, shape[0], shape[1], y.dtype),
-        bounds(relu),
-        lanes, out, y_strides, y.shape,
+        _correlate_team, threads if multiplications >= _SPLIT_FROM else 1,
+        memory, weights, _in_blocks(bias, groups, k, y.dtype), bounds(relu),
+        SIMD.lanes(y.itemsize), y[product.y_start :], *fixed,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _fixed(product: Product) -> tuple[tuple[Any, ...], int]:
+    """A product as the kernel's arguments, and how many multiplications it has."""
+    p = product
+    fixed = (
+        p.start, p.steps, p.cells_at, p.shape, p.tap_steps, p.down, p.across, p.batch_last,
+        p.y_strides, p.y_shape,
+    )  # fmt: skip
+    return fixed, p.multiplications
 
 
 def _in_blocks(bias: Array | None, groups: int, k: int, dtype: Any) -> Array:
     """The bias in whole vectors a group, as the weights are packed; none is 0."""
     lanes = SIMD.lanes(dtype.itemsize)
-    blocks = np.zeros((groups, -(-k // lanes) * lanes), dtype)
+    if bias is not None and k % lanes == 0:
+        return np.ascontiguousarray(bias)
+    blocks = np.zeros(groups * -(-k // lanes) * lanes, dtype)
     if bias is not None:
-        blocks[:, :k] = bias.reshape(groups, k)
-    return blocks.reshape(-1)
-
-
-def _batch_last(
-    y: tuple[int, ...], taps: tuple[int, ...], axes: list[tuple[int, int, int, int]]
-) -> bool:
-    """Whether so much that is read is padding that the order (h, w, n) pays."""
-    n, _, h, w = y
-    if n < ROWS or h * w > _SMALL:
-        return False
-    real = [
-        sum(0 <= o * a + b + tap * d < size for o in range(outputs) for tap in range(kernel))
-        for (a, b, d, size), kernel, outputs in zip(axes, taps, (h, w), strict=True)
-    ]
-    return 10 * prod(real) < 9 * prod(taps) * h * w
+        blocks.reshape(groups, -1)[:, :k] = bias.reshape(groups, k)
+    return blocks

@@ -53,12 +53,18 @@ def is_channels_last(x: Array) -> bool:
     return x.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
+def blank(shape: tuple[int, int, int, int], dtype: Any, channels_last: bool) -> tuple[Array, Array]:
+    """An uninitialised (N, C, H, W) array, as one dimension of memory and as what it is."""
+    n, c, h, w = shape
+    line = memory.empty(n * c * h * w, dtype)
+    if channels_last:
+        return line, line.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+    return line, line.reshape(shape)
+
+
 def empty(shape: tuple[int, int, int, int], dtype: Any, channels_last: bool) -> Array:
     """An uninitialised (N, C, H, W) array, in channels-last memory or in plain order."""
-    n, c, h, w = shape
-    if channels_last:
-        return memory.empty(n * h * w * c, dtype).reshape(n, h, w, c).transpose(0, 3, 1, 2)
-    return memory.empty(n * c * h * w, dtype).reshape(shape)
+    return blank(shape, dtype, channels_last)[1]
 
 
 def padded(
