@@ -14,7 +14,9 @@ Source: the operation: F. Chollet, "Xception", arXiv 1610.02357; adjoint windows
 F. Visin, arXiv 1603.07285, section 4.
 """
 
-from math import inf
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +24,13 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import depthwise_lines as lines
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.clip import bounds
-from convscape.kernels.cpu.depthwise_plan import Plan, plan
-from convscape.kernels.cpu.layout import Array, empty, is_channels_last
+from convscape.kernels.cpu.depthwise_plan import plan
+from convscape.kernels.cpu.layout import Array, blank, is_channels_last
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
 _NEAR = 256 << 10  # bytes of an image's rows in channels-last order: they stay in the L2 cache
+_SPLIT_FROM = 800_000  # products, about 35 microseconds of one thread
 _TOGETHER = 8  # vectors of channels for which a tile's addresses are written once, at most
 
 
@@ -40,88 +43,105 @@ def forward(
     relu: bool | float = False,
 ) -> Array:
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
-    way = plan(geometry, x.shape[2:], False, lines.TILES)
-    return _weigh(x, weight, bias, way, threads, bounds(relu))
+    return _weigh(x, weight, bias, geometry, x.shape[2:], False, threads, bounds(relu))
 
 
 def input_grad(
     dy: Array, weight: Array, geometry: Geometry, spatial: tuple[int, int], threads: int
 ) -> Array:
     """The gradient by the input, as in `convscape.kernels.cpu.gemm.input_grad`."""
-    way = plan(geometry, tuple(spatial), True, lines.TILES)
-    return _weigh(dy, weight, None, way, threads)
+    return _weigh(dy, weight, None, geometry, tuple(spatial), True, threads, bounds(False))
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     """The gradient by the weight, as in `convscape.kernels.cpu.gemm.weight_grad`."""
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
-    channels = x.shape[1]
-    way = plan(geometry, x.shape[2:], False, lines.TILES)
-    direct = _is_direct(x)
-    lanes, step, blocks = _blocks(x, way)
-    sums = np.zeros((2, max(threads, 1), blocks * step), x.dtype)
-    _walk(True, x, dy, way, direct, sums[0], sums[1], threads)
+    direct = is_channels_last(x) and x.shape[1] >= SIMD.lanes(x.itemsize)
+    walk = _walk(geometry, x.shape, x.shape[2:], False, direct, x.itemsize)
+    threads = threads if walk.products >= _SPLIT_FROM else 1
+    sums = np.zeros((2, max(threads, 1), walk.cells), x.dtype)
+    launch(
+        walk.team, threads, True, _in_line(x, direct), _in_line(dy, direct), x.shape[:2],
+        *walk.plan, sums[0], sums[1], walk.sizes,
+    )  # fmt: skip
     dw = np.empty(geometry.weight_shape, x.dtype)
-    lines.unpack(sums[1], channels, way.taps, lanes, dw.reshape(-1))
+    lines.unpack(sums[1], x.shape[1], walk.taps, SIMD.lanes(x.itemsize), dw.reshape(-1))
     return dw
 
 
 def _weigh(
-    x: Array,
-    weight: Array,
-    bias: Array | None,
-    way: Plan,
-    threads: int,
-    limits: tuple[float, float] = (-inf, inf),
-) -> Array:
+    x: Array, weight: Array, bias: Array | None, geometry: Geometry, spatial: tuple[int, ...],
+    adjoint: bool, threads: int, limits: tuple[float, float],
+) -> Array:  # fmt: skip
     """The forward pass over a plan."""
     n, channels = x.shape[:2]
-    last, direct = is_channels_last(x), _is_direct(x)
-    y = empty((n, channels, *way.shape[2:]), x.dtype, direct)
+    last, lanes = is_channels_last(x), SIMD.lanes(x.itemsize)
+    direct = last and channels >= lanes
+    walk = _walk(geometry, x.shape, spatial, adjoint, direct, x.itemsize)
+    line, y = blank((n, channels, *walk.outputs), x.dtype, direct)
     if y.size:
-        lanes, step, blocks = _blocks(x, way)
-        packed = workspace.empty(blocks * step, x.dtype)
+        packed = workspace.empty(walk.cells, x.dtype)
         lines.pack(
             np.ascontiguousarray(weight).reshape(-1),
             np.zeros(channels, x.dtype) if bias is None else np.ascontiguousarray(bias),
-            limits, way.order, channels, lanes, packed,
+            limits, walk.order, channels, lanes, packed,
         )  # fmt: skip
         packed = packed.reshape(1, -1)
-        _walk(False, x, y, way, direct, packed, packed, threads)
+        launch(
+            walk.team, threads if walk.products >= _SPLIT_FROM else 1,
+            False, _in_line(x, direct), line, x.shape[:2], *walk.plan, packed, packed, walk.sizes,
+        )  # fmt: skip
     if direct == last:
         return y
     return np.ascontiguousarray(y.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """What a walk over the lines of an output is, arrays of numbers apart.
+
+    Args:
+        team: The kernel, for the order of memory in which images are computed.
+        plan: The kernel's arguments about the geometry.
+        order: How weights are packed, and how many `taps` that is.
+        taps: Kernel cells that meet an output.
+        outputs: (H', W').
+        sizes: The kernel's argument about memory.
+        cells: Elements that packed weights, or a thread's sums, have.
+        products: Multiplications in all.
+    """
+
+    team: Any
+    plan: tuple[Any, ...]
+    order: Any
+    taps: int
+    outputs: tuple[int, ...]
+    sizes: tuple[int, int, int, int, int]
+    cells: int
+    products: int
+
+
+@lru_cache(maxsize=1024)
 def _walk(
-    adding: bool, x: Array, y: Array, way: Plan, direct: bool, memory: Array, totals: Array,
-    threads: int,
-) -> None:  # fmt: skip
-    """All lines of y, in the order of memory that suits x."""
-    lanes, step, blocks = _blocks(x, way)
+    geometry: Geometry, shape: tuple[int, ...], spatial: tuple[int, ...], adjoint: bool,
+    direct: bool, itemsize: int,
+) -> _Walk:  # fmt: skip
+    """The walk for an array of this shape: the input, or with `adjoint` dy."""
+    way = plan(geometry, spatial, adjoint, lines.TILES)
+    lanes = SIMD.lanes(itemsize)
+    step, blocks = (way.taps + lines.BESIDE) * lanes, -(-shape[1] // lanes)
     h_in, w_in, h_out, w_out = way.shape
-    plane = (h_in * w_in + h_out * w_out) * lanes * x.itemsize
+    plane = (h_in * w_in + h_out * w_out) * lanes * itemsize
     together = min(_TOGETHER, blocks, max(1, _NEAR // plane))
     most = max(1, min(h_out, h_out * _NEAR // plane))
-    launch(
-        lines.direct_team if direct else lines.planes_team, threads,
-        adding, _in_line(x, direct), _in_line(y, direct), x.shape[:2],
-        way.rows, way.segments, way.cells, (*way.shape, way.pixels, way.hop),
-        memory, totals, (step, lanes, blocks, most, together),
+    fixed = way.rows, way.segments, way.cells, (*way.shape, way.pixels, way.hop)
+    return _Walk(
+        lines.direct_team if direct else lines.planes_team, fixed, way.order, way.taps,
+        (h_out, w_out), (step, lanes, blocks, most, together), blocks * step,
+        shape[0] * shape[1] * min(h_out * w_out, h_in * w_in) * way.taps,
     )  # fmt: skip
 
 
-def _is_direct(x: Array) -> bool:
-    """Whether an image is computed where it lies: channels-last, and enough for a vector."""
-    return is_channels_last(x) and x.shape[1] >= SIMD.lanes(x.itemsize)
-
-
-def _blocks(x: Array, way: Plan) -> tuple[int, int, int]:
-    """Lanes of a vector, elements of a block's cells, and blocks."""
-    lanes = SIMD.lanes(x.itemsize)
-    return lanes, (way.taps + lines.BESIDE) * lanes, -(-x.shape[1] // lanes)
-
-
 def _in_line(x: Array, last: bool) -> Array:
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1) if last else x).reshape(-1)
+    return (x.transpose(0, 2, 3, 1) if last else x).ravel()

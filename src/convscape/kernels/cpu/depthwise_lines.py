@@ -9,7 +9,7 @@ import numpy as np
 from convscape.kernels.cpu.depthwise_pixels import address, correlator, weigher
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.transpose import transpose
+from convscape.kernels.cpu.transpose import transpose, transpose_to
 
 TILES = (7, 4)
 """Pixels of a tile. Most networks' images are 7, 14, 28, 56 or 112 pixels wide."""
@@ -235,16 +235,26 @@ def pack(weight, bias, limits, order, channels, lanes, packed):
     """Weights (channel, kernel cell) as [block][kernel cell, then bias and bounds][lane]."""
     taps, cells = len(order), len(weight) // channels
     step = (taps + BESIDE) * lanes
+    # Where a cell goes. A block is turned with what lies behind the cells; that goes under cell 0.
+    places = np.zeros(lanes, np.int64)
+    if taps == cells <= lanes:
+        for k in range(taps):
+            places[order[k]] = k
+        places[cells:] = places[0]
     for block in range(len(packed) // step):
         c = max(0, min(block * lanes, channels - lanes))
+        to, beside = block * step, block * step + taps * lanes
+        if taps == cells <= lanes and (c + lanes - 1) * cells + lanes <= len(weight):
+            at = c * cells
+            transpose_to(weight, at, cells, lanes, lanes, packed, to, lanes, places, 0)
+        else:
+            for i in range(min(lanes, channels)):
+                for k in range(taps):
+                    packed[to + k * lanes + i] = weight[(c + i) * cells + order[k]]
         for i in range(min(lanes, channels)):
-            line = weight[(c + i) * cells : (c + i + 1) * cells]
-            to = packed[block * step + i : (block + 1) * step]
-            for k in range(taps):
-                to[k * lanes] = line[order[k]]
-            to[taps * lanes] = bias[c + i]
-            to[(taps + 1) * lanes] = limits[0]
-            to[(taps + 2) * lanes] = limits[1]
+            packed[beside + i] = bias[c + i]
+            packed[beside + lanes + i] = limits[0]
+            packed[beside + 2 * lanes + i] = limits[1]
 
 
 @kernel
