@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from convscape import InputError
@@ -172,6 +172,42 @@ def test_convert_changes_classes_and_nothing_else() -> None:
     assert not type(model[2]).__module__.startswith("convscape")
     model[0](image(1, 3, 12, 12))
     assert seen == [1]
+
+
+def chain() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.ReLU(),
+        nn.Conv2d(8, 4, 1, padding_mode="reflect"), nn.ReLU(), nn.ReLU6(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("watched", [None, 0, 1, 2, 3])
+def test_a_converted_chain_takes_relu_along_unless_a_hook_watches(
+    watched: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, models = image(2, 3, 9, 9), (chain(), convert(chain()))
+    seen: list[Any] = []
+    if watched is not None:
+        for model in models:
+            model[watched].register_forward_hook(lambda *given: seen.append(given[2].clone()))
+    want = models[0](x)
+    called: list[Any] = []
+
+    def counted(self: nn.ReLU, y: Tensor) -> Tensor:
+        called.append(self)
+        return torch.relu(y)
+
+    monkeypatch.setattr(nn.ReLU, "forward", counted)
+    got = models[1](x)
+    assert error(got.detach(), want.detach()) < 1e-5
+    assert len(called) == 1 + (watched is not None)
+    for want_seen, got_seen in zip(seen[::2], seen[1::2], strict=True):
+        assert error(got_seen.detach(), want_seen.detach()) < 1e-5
+    dy = torch.randn_like(want)
+    pairs = zip(models, (want, got), strict=True)
+    grads = [torch.autograd.grad(y, list(m.parameters()), dy) for m, y in pairs]
+    assert all(error(b, a) < 1e-4 for a, b in zip(*grads, strict=True))
 
 
 def test_a_converted_model_is_copied_and_pickled() -> None:

@@ -9,6 +9,7 @@ from convscape.layers.torch.modules import (
     ConvTranspose2d,
     MaxPool2d,
 )
+from convscape.layers.torch.sequential import Sequential
 
 __all__ = [
     "Accelerated",
@@ -17,6 +18,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "MaxPool2d",
+    "Sequential",
     "accelerate",
     "convert",
 ]

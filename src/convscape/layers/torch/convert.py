@@ -5,6 +5,7 @@ from typing import TypeVar
 from torch import nn
 
 from convscape.layers.torch import modules
+from convscape.layers.torch.sequential import Sequential
 
 OURS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Conv2d: modules.Conv2d,
@@ -12,6 +13,7 @@ OURS: dict[type[nn.Module], type[nn.Module]] = {
     nn.MaxPool2d: modules.MaxPool2d,
     nn.AvgPool2d: modules.AvgPool2d,
     nn.BatchNorm2d: modules.BatchNorm2d,
+    nn.Sequential: Sequential,
 }
 """Stock modules and what computes the same on our kernels."""
 
@@ -24,7 +26,8 @@ def convert(module: Module) -> Module:
     A layer stays the object that it was and only changes its class, so that parameters, buffers,
     hooks, names, checkpoints and optimizers that were made before are untouched. Exactly torch's
     classes are changed: a subclass (a parametrized or quantized layer among them) has a forward
-    of its own. `convert(copy.deepcopy(model))` leaves the model as it was.
+    of its own. A chain (`nn.Sequential`) takes a ReLU in one pass with the convolution or batch
+    normalization before it. `convert(copy.deepcopy(model))` leaves the model as it was.
 
     Args:
         module: A model, or one layer.

@@ -7,6 +7,7 @@ torch.fx or torch.export, torch.func's transforms) is computed as the stock modu
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from convscape import ops
@@ -31,11 +32,17 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) or (C, H, W) to (N, K, H', W') or (K, H', W')."""
+        return self.compute(input, False)
+
+    def compute(self, input: Tensor, relu: bool) -> Tensor:
+        """The same, with a ReLU in the same pass if asked for."""
         if self.padding_mode != "zeros":
-            return super().forward(input)
+            y = super().forward(input)
+            return torch.relu(y) if relu else y
         return calls.conv2d(
-            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )
+            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
+            relu=relu,
+        )  # fmt: skip
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -126,8 +133,13 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
+        return self.compute(input, False)
+
+    def compute(self, input: Tensor, relu: bool) -> Tensor:
+        """The same, with a ReLU in the same pass if asked for."""
         if not calls.covered(input):
-            return super().forward(input)
+            y = super().forward(input)
+            return torch.relu(y) if relu else y
         self._check_input_dim(input)
         momentum = 0.0 if self.momentum is None else self.momentum
         tracks = self.training and self.track_running_stats
@@ -140,7 +152,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         kept = not self.training or self.track_running_stats
         return ops.batch_norm(
             input, self.running_mean if kept else None, self.running_var if kept else None,
-            self.weight, self.bias, uses_batch, momentum, self.eps,
+            self.weight, self.bias, uses_batch, momentum, self.eps, relu=relu,
         )  # fmt: skip
 
 
