@@ -9,7 +9,7 @@
     inference: dx = gamma s g
 
 Per channel, over the m values of batch and positions; residual and ReLU as asked for. Sums are
-taken in float64, of partial sums of at most 64 rows in the arrays' precision. The variance is
+taken in float64, of short partial sums in the arrays' precision. The variance is
 that of differences from a mean, never E[x²] - E[x]², which would lose all digits where the mean is
 large beside the deviation. When normalizing, the mean is subtracted as two numbers, for the same
 reason. ReLU's mask is computed again from x, or read from y where a residual went into it.

@@ -137,12 +137,13 @@ def forward_planes(
     step = channels * run
     bound = 0.0 if relu else np.nan
     room = np.empty(1), np.empty(1)
+    pieces = planes.together(images, run)
     values = np.empty((4, 1))
     low, scale, shift = values[0], values[1], values[2]
     center = np.empty(1, x.dtype)
     for c in range(channels * part // parts, channels * (part + 1) // parts):
         if training:
-            mean, square = planes.moments(x, c * run, images, run, step, center, room)
+            mean, square = planes.moments(x, c * run, images, run, step, pieces, center, room)
             found[0, c], found[1, c] = mean, square / (images * run)
         _affine(
             center, low, scale, shift, found[0, c : c + 1], found[1, c : c + 1], weight, bias, c,
@@ -228,6 +229,7 @@ def backward_planes(
     given = len(y) > 0
     bound = 0.0 if relu and not given else np.nan
     room = np.empty(1), np.empty(1)
+    pieces = planes.together(images, run)
     values = np.empty((4, 1))
     low, scale, shift = values[0], values[1], values[2]
     center = np.empty(1, x.dtype)
@@ -237,7 +239,7 @@ def backward_planes(
             center, low, scale, shift, found[0, c : c + 1], var, weight, bias, c, epsilon
         )  # fmt: skip
         known = np.float64(center[0]), scale[0], shift[0], bound
-        planes.sums(x, dy, y, passed, c * run, images, run, step, known, room)
+        planes.sums(x, dy, y, passed, c * run, images, run, step, pieces, known, room)
         one, product = room[0][0], room[1][0]
         product -= low[0] * one
         s = 1 / np.sqrt(var[0] + epsilon)

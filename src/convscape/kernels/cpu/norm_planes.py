@@ -13,8 +13,6 @@ FROM = 32
 """Elements of a plane from which on this is faster than `norm_panel`: two vectors of them."""
 
 _LONG = 2048  # elements of a plane that one sum takes: 32 a lane
-_HOT = 8192  # elements of a channel that stay in the L1 cache
-_NEAR = 1024  # elements that memory is asked for ahead
 
 _moments, _sums, _passed = (
     formulas.moments_of_planes, formulas.sums_of_planes, formulas.passed_of_planes,
@@ -23,21 +21,11 @@ _forward, _backward = formulas.forward_of_planes, formulas.backward_of_planes
 
 
 @kernel
-def _together(images, run):
+def together(images, run):
     """Planes that one sum takes, and elements of each."""
     if run >= _LONG:
         return 1, _LONG
     return max(1, min(images, 32 // -(-run // 64))), run
-
-
-@kernel
-def _ahead(images, run, step):
-    """How far to ask ahead: in the same plane, in a later image, or in the next channel."""
-    if run >= _NEAR:
-        return _NEAR // 2
-    if images * run <= _HOT // 2:
-        return run
-    return step * -(-_NEAR // run)
 
 
 @kernel
@@ -50,15 +38,14 @@ def _guess(x, at, images, run, step):
 
 
 @kernel
-def moments(x, at, images, run, step, center, room):
+def moments(x, at, images, run, step, pieces, center, room):
     """A channel's mean and Σ (x - mean)²: about a guess, and about what that found if it was bad.
 
     The distance D of the mean from the center costs digits: squares sum to m (var + D²). With a
     center within a deviation of the mean that is one bit.
     """
     ones, squares = room
-    some, piece = _together(images, run)
-    ahead = _ahead(images, run, step)
+    some, piece = pieces
     values = images * run
     center[0] = _guess(x, at, images, run, step)
     mean, square = 0.0, 0.0
@@ -70,7 +57,7 @@ def moments(x, at, images, run, step, center, room):
                 count = min(piece, run - c)
                 start = at + n * step + c
                 known = (np.float64(center[0]),)
-                _moments(many, step, count, start, ahead, (x,), (), known, room, 0)
+                _moments(many, step, count, start, (x,), (), known, room, 0)
         apart = ones[0] / values
         mean = np.float64(center[0]) + apart
         square = squares[0] - ones[0] * apart
@@ -101,18 +88,16 @@ def _exact(x, at, images, run, step):
 @kernel
 def normalize(x, residual, y, at, images, run, step, known, adds):
     """Y = scale (x - center) + shift + residual, and 0 where that is at or below the bound."""
-    ahead = _ahead(images, run, step)
     if adds:
-        _forward(images, step, run, at, ahead, (x, residual), (y,), known, (), 0)
+        _forward(images, step, run, at, (x, residual), (y,), known, (), 0)
     else:
-        _forward(images, step, run, at, ahead, (x,), (y,), known, (), 0)
+        _forward(images, step, run, at, (x,), (y,), known, (), 0)
 
 
 @kernel
-def sums(x, dy, y, passed, at, images, run, step, known, room):
+def sums(x, dy, y, passed, at, images, run, step, pieces, known, room):
     """A channel's Σ g and Σ g (x - center), in `room`; where y is given, g is in `passed`."""
-    some, piece = _together(images, run)
-    ahead = _ahead(images, run, step)
+    some, piece = pieces
     given = len(y) > 0
     g = passed if given else dy
     ones, products = room
@@ -123,12 +108,11 @@ def sums(x, dy, y, passed, at, images, run, step, known, room):
             count = min(piece, run - c)
             start = at + n * step + c
             if given:
-                _passed(many, step, count, start, ahead, (dy, y), (passed,), (), (), 0)
-            _sums(many, step, count, start, ahead, (x, g), (), known, room, 0)
+                _passed(many, step, count, start, (dy, y), (passed,), (), (), 0)
+            _sums(many, step, count, start, (x, g), (), known, room, 0)
 
 
 @kernel
 def gradient(x, g, dx, at, images, run, step, known):
     """Dx = scale g + slope (x - center) + offset, of what ReLU passes of g."""
-    ahead = _ahead(images, run, step)
-    _backward(images, step, run, at, ahead, (x, g), (dx,), known, (), 0)
+    _backward(images, step, run, at, (x, g), (dx,), known, (), 0)

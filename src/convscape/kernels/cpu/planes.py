@@ -28,22 +28,23 @@ _I64 = ir.IntType(64)
 def planes(formula: Formula) -> Callable[..., None]:
     """An intrinsic that applies a formula along planes.
 
-    The intrinsic is `f(many, step, count, at, ahead, reads, writes, known, sums, to)`: integers,
+    The intrinsic is `f(many, step, count, at, reads, writes, known, sums, to)`: integers,
     tuples of one-dimensional contiguous arrays of one floating dtype, a tuple of numbers, a tuple
-    of float64 arrays, and an index into these. What lies `ahead` elements further is asked for.
+    of float64 arrays, and an index into these.
     """
 
     @intrinsic
     def walk(
-        _context: Any, many: Any, step: Any, count: Any, at: Any, ahead: Any, reads: Any,
+        _context: Any, many: Any, step: Any, count: Any, at: Any, reads: Any,
         writes: Any, known: Any, sums: Any, to: Any,
     ) -> Any:  # fmt: skip
-        signature = types.void(*[types.intp] * 5, reads, writes, known, sums, types.intp)
+        signature = types.void(*[types.intp] * 4, reads, writes, known, sums, types.intp)
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             scalar = ir.FloatType() if reads.types[0].dtype == types.float32 else ir.DoubleType()
-            lists = [members(context, builder, sig, args, n) for n in range(5, 9)]
-            _Planes(builder, scalar, formula, TOGETHER).planes(*args[:5], *lists, to=args[9])
+            given = [members(context, builder, sig, args, n) for n in range(4, 8)]
+            emitter = _Planes(builder, scalar, formula, TOGETHER)
+            emitter.planes(args[:4], given[0], given[1], given[2], given[3], args[8])
             return context.get_dummy_value()
 
         return signature, generate
@@ -55,11 +56,11 @@ class _Planes(Emitter):
     """Writes the loops over planes and along them."""
 
     def planes(
-        self, many: Any, step: Any, count: Any, at: Any, ahead: Any,
-        reads: Some, writes: Some, known: Some, sums: Some, to: Any,
-    ) -> None:  # fmt: skip
+        self, numbers: Some, reads: Some, writes: Some, known: Some, sums: Some, to: Any
+    ) -> None:
         """All planes, then what their sums add to."""
         builder = self.builder
+        many, step, count, at = numbers
         coefficients = [self._splat(k) for k in known]
         # LLVM keeps these in registers.
         places = [
@@ -76,8 +77,6 @@ class _Planes(Emitter):
             target = [builder.gep(p, [start]) for p in writes]
 
             def vector(u: int, c: Any, limit: Any = None) -> None:
-                for pointer in (*source, *target):
-                    self._fetch(pointer, builder.add(c, ahead))
                 before = [builder.load(p) for p in places[u]]
                 found = self._one(c, source, target, coefficients, before, limit)
                 for p, value in zip(places[u], found, strict=True):
