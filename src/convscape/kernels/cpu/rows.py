@@ -10,7 +10,6 @@ The vectors are emitted as LLVM IR: LLVM would have to prove that all these arra
 and gives up. The caller promises it.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -22,9 +21,6 @@ from convscape.kernels.cpu.simd import SIMD
 
 PAD = SIMD.bits // 32
 """Coefficients and sums are read in whole vectors: their arrays are as long as a multiple of it."""
-
-_LONG = 512  # elements of a row along which the CPU itself foresees what comes
-_NEAR = 128  # elements that are asked for ahead along such a row
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
@@ -143,18 +139,10 @@ class Emitter:
             targets = [[builder.gep(p, [start]) for p in writes] for start in starts]
             fits = builder.icmp_signed("<=", builder.add(r, _constant(self.together)), entire)
             full = builder.select(fits, whole, _constant(0))
-            # A row is too short for the CPU to foresee the next: ask for it now. Not of long ones,
-            # whose distance in memory may be such that they all contend for a few cache lines.
-            short = builder.icmp_signed("<", count, _constant(_LONG))
-            next_rows = builder.mul(step, _constant(self.together))
-            ahead = builder.select(short, next_rows, _constant(_NEAR))
-
-            def apply(c: Any) -> None:
-                for pointer in itertools.chain(*sources, *targets):
-                    self._fetch(pointer, builder.add(c, ahead))
-                self._apply(c, sources, targets, kept, sums, None)
-
-            self._loop(_constant(0), full, self.lanes, apply)
+            self._loop(
+                _constant(0), full, self.lanes,
+                lambda c: self._apply(c, sources, targets, kept, sums, None),
+            )  # fmt: skip
             # What is left, vectors or rows, lane by lane: those that take no part add nothing.
             limits = [
                 builder.select(
@@ -222,13 +210,6 @@ class Emitter:
     @staticmethod
     def _is_memory(value: Any) -> bool:
         return isinstance(value.type, ir.PointerType)
-
-    def _fetch(self, memory: Any, place: Any) -> None:
-        """Ask for a cache line that is needed later; any address will do."""
-        byte = ir.IntType(8).as_pointer()
-        prefetch = self._declare("llvm.prefetch.p0", ir.VoidType(), [byte, _I32, _I32, _I32])
-        pointer = self.builder.bitcast(self.builder.gep(memory, [place]), byte)
-        self.builder.call(prefetch, [pointer, _I32(0), _I32(3), _I32(1)])
 
     def _loop(self, first: Any, end: Any, step: int, body: Callable[[Any], None]) -> None:
         builder = self.builder
