@@ -22,6 +22,10 @@ if keras.config.backend() != "torch":
     )
 
 
+_WIDE = (torch.float32, torch.float64)
+_TYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
 @keras.saving.register_keras_serializable(package="convscape")
 class Conv2D(keras.layers.Conv2D):  # type: ignore[misc]
     """Two-dimensional convolution with `keras.layers.Conv2D`'s arguments and defaults.
@@ -196,25 +200,31 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
         """Normalize; with a mask or `renorm` Keras's own layer computes."""
         if mask is not None or self.renorm:
             return super().call(inputs, training=training, mask=mask)
-        given = inputs if isinstance(inputs, torch.Tensor) else keras.ops.convert_to_tensor(inputs)
-        # Like Keras: half precision is normalized in float32.
-        x = given.to(torch.promote_types(given.dtype, torch.float32)).movedim(self.axis, 1)
-        gamma = self.gamma.value.to(x.dtype) if self.scale else None
-        beta = self.beta.value.to(x.dtype) if self.center else None
+        x = inputs if isinstance(inputs, torch.Tensor) else keras.ops.convert_to_tensor(inputs)
+        if x.dtype not in _WIDE:  # like Keras: half precision is normalized in float32
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
+        gamma = _as(self.gamma, x) if self.scale else None
+        beta = _as(self.beta, x) if self.center else None
+        moved = self.axis not in (1, 1 - x.dim())
+        x = x.movedim(self.axis, 1) if moved else x
         mean, var = self.moving_mean.value, self.moving_variance.value
         if training and self.trainable:
-            y, batch_mean, batch_var = ops.batch_norm_moments(x, gamma, beta, self.epsilon)
-            count = x.numel() // max(1, x.shape[1])
-            ops.update_moments(
-                mean, var, batch_mean, batch_var, count, decay=self.momentum, correction=0
+            y = ops.batch_norm_training(
+                x, mean, var, gamma, beta, self.epsilon, decay=self.momentum, correction=0
             )
         else:
             y = ops.batch_norm(
                 x, mean.to(x.dtype), var.to(x.dtype), gamma, beta, False, eps=self.epsilon
             )
-        y = y.movedim(1, self.axis)
-        same = str(y.dtype) == f"torch.{self.compute_dtype}"
+        y = y.movedim(1, self.axis) if moved else y
+        same = y.dtype == _TYPES.get(self.compute_dtype)
         return y if same else keras.ops.cast(y, self.compute_dtype)
+
+
+def _as(variable: Any, x: torch.Tensor) -> torch.Tensor:
+    """A variable's tensor in the data's type."""
+    value: torch.Tensor = variable.value
+    return value if value.dtype == x.dtype else value.to(x.dtype)
 
 
 def _channels_first(inputs: Any, data_format: str) -> torch.Tensor:

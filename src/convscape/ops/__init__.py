@@ -5,7 +5,12 @@ The signatures are those of `torch.nn.functional`. If unsure, call them as you w
 first that can.
 """
 
-from convscape.ops.batch_norm import batch_norm, batch_norm_moments, update_moments
+from convscape.ops.batch_norm import (
+    batch_norm,
+    batch_norm_moments,
+    batch_norm_training,
+    update_moments,
+)
 from convscape.ops.conv import ConstantWeight, conv2d
 from convscape.ops.conv_transpose import conv_transpose2d
 from convscape.ops.pool import avg_pool2d, max_pool2d
@@ -15,6 +20,7 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "batch_norm_moments",
+    "batch_norm_training",
     "conv2d",
     "conv_transpose2d",
     "max_pool2d",

@@ -4,13 +4,23 @@ Inside there is one convention: the batch's variance is biased, `decay` is what 
 keeps, `correction` what its count lacks. Each front translates its framework's own.
 """
 
+import numpy as np
 import torch
+from torch.autograd.graph import increment_version
 from torch.nn import functional
 
-from convscape.arithmetic.errors import InputError
-from convscape.kernels import choose, load
 from convscape.ops.batch_norm_grad import BatchNorm
-from convscape.ops.bridge import array, check_input, check_same, problem
+from convscape.ops.batch_norm_plan import (
+    Plan,
+    channels_of,
+    check,
+    check_channels,
+    check_running,
+    plan_of,
+)
+from convscape.ops.bridge import Array, array, needs_grad, tensor
+
+_RECORDED = (torch.float32, torch.float64)  # running statistics that our kernels update
 
 
 def batch_norm(
@@ -64,47 +74,86 @@ def batch_norm(
         tensor([[0.],
                 [1.]])
     """
-    _check(x, weight, bias, residual)
-    for name, value in (("running_mean", running_mean), ("running_var", running_var)):
-        if value is not None:
-            _check_channels(name, value, x)
-        elif not training:
-            raise InputError(
-                "inference needs running statistics",
-                f"{name}=None, training=False",
-                "pass them, or use training=True",
-            )
-    if training:
-        _check_count(x)
     if torch.compiler.is_compiling():
-        if not training:
-            from convscape.ops import compiled
-
-            result: torch.Tensor = compiled.batch_norm_inference(
-                x, running_mean, running_var, weight, bias, residual, eps, relu, algorithm
-            )
-            return result
-    else:
-        row = choose(problem("batch_norm", x), algorithm)
-        if row.module is None:
-            y = functional.batch_norm(
-                x, running_mean, running_var, weight, bias, training, momentum, eps
-            )
-            return _finish(y, residual, relu)
-        if not training:
-            if x.numel() == 0:
-                return _finish(x.clone(), residual, relu)
-            assert running_mean is not None
-            assert running_var is not None
-            statistics = array(running_mean), array(running_var)
-            given = residual, statistics, eps, relu, load(row)
-            inferred: torch.Tensor = BatchNorm.apply(x, weight, bias, *given)[0]
-            return inferred
-    y, mean, var = batch_norm_moments(
-        x, weight, bias, eps, relu=relu, residual=residual, algorithm=algorithm
+        return _compiled(
+            x, running_mean, running_var, weight, bias, training, momentum, eps, relu, residual,
+            algorithm,
+        )  # fmt: skip
+    plan = plan_of(x, algorithm)
+    check(plan.channels, x, weight, bias, residual)
+    check_running(plan.channels, x, running_mean, running_var, training)
+    if plan.kernels is None:
+        y = functional.batch_norm(
+            x, running_mean, running_var, weight, bias, training, momentum, eps
+        )
+        return _finish(y, residual, relu)
+    if not training:
+        if plan.count == 0:
+            return _finish(x.clone(), residual, relu)
+        assert running_mean is not None
+        assert running_var is not None
+        statistics = array(running_mean), array(running_var)
+        return _normalize(plan, x, weight, bias, residual, statistics, eps, relu)[0]
+    return _train(
+        plan, x, weight, bias, running_mean, running_var, eps, 1 - momentum, 1, relu, residual
     )
+
+
+def batch_norm_training(
+    x: torch.Tensor,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+    *,
+    decay: float,
+    correction: int,
+    algorithm: str = "auto",
+) -> torch.Tensor:
+    """Normalize with the batch's statistics, and record them in this package's convention.
+
+    It is `batch_norm_moments` followed by `update_moments`, as one call.
+
+    Args:
+        x: (N, C) or (N, C, ...), floating-point.
+        running_mean: (C,), updated in place; or None.
+        running_var: (C,), updated in place; or None.
+        weight: gamma, (C,), or None for 1.
+        bias: beta, (C,), or None for 0.
+        eps: Added to the variance.
+        decay: What a running statistic keeps: Keras's momentum, 1 - PyTorch's.
+        correction: 1 stores the unbiased variance (PyTorch), 0 the biased one (Keras).
+        algorithm: "auto", or a name from `convscape.kernels.explain`.
+
+    Returns:
+        y, like x and in x's memory order.
+
+    Raises:
+        InputError: Ranks, dtypes or shapes that do not fit, or an algorithm that refuses.
+
+    Example:
+        >>> mean = torch.zeros(1)
+        >>> batch_norm_training(
+        ...     torch.tensor([[1.], [3.]]), mean, None, eps=0, decay=0.5, correction=0
+        ... )
+        tensor([[-1.],
+                [ 1.]])
+        >>> mean
+        tensor([1.])
+    """
+    plan = None if torch.compiler.is_compiling() else plan_of(x, algorithm)
+    if plan is not None and plan.kernels is not None:
+        check(plan.channels, x, weight, bias, None)
+        for name, value in (("running_mean", running_mean), ("running_var", running_var)):
+            if value is not None:
+                check_channels(plan.channels, name, value, x)
+        return _train(
+            plan, x, weight, bias, running_mean, running_var, eps, decay, correction, False, None
+        )
+    y, mean, var = batch_norm_moments(x, weight, bias, eps, algorithm=algorithm)
     count = x.numel() // max(1, x.shape[1])
-    update_moments(running_mean, running_var, mean, var, count, decay=1 - momentum, correction=1)
+    update_moments(running_mean, running_var, mean, var, count, decay=decay, correction=correction)
     return y
 
 
@@ -141,23 +190,22 @@ def batch_norm_moments(
         >>> mean, var
         (tensor([2.]), tensor([1.]))
     """
-    _check(x, weight, bias, residual)
     if torch.compiler.is_compiling():
         from convscape.ops import compiled
 
+        check(channels_of(x), x, weight, bias, residual)
         y, moments = compiled.batch_norm_moments(x, weight, bias, residual, eps, relu, algorithm)
         return (y, *moments.to(x.dtype).unbind())
-    row = choose(problem("batch_norm", x), algorithm)
-    if row.module is None:
+    plan = plan_of(x, algorithm)
+    check(plan.channels, x, weight, bias, residual)
+    if plan.kernels is None:
         axes = (0, *range(2, x.dim()))
         var, mean = torch.var_mean(x.detach(), axes, correction=0)
         y = functional.batch_norm(x, None, None, weight, bias, True, 0.0, eps)
         return _finish(y, residual, relu), mean, var
-    if x.numel() == 0:
-        nan = x.new_full((x.shape[1],), torch.nan)
-        return _finish(x.clone(), residual, relu), nan, nan.clone()
-    y, moments = BatchNorm.apply(x, weight, bias, residual, None, eps, relu, load(row))
-    return (y, *moments.to(x.dtype).unbind())
+    y, found = _moments(plan, x, weight, bias, residual, eps, relu)
+    mean, var = tensor(found).to(x.dtype).unbind()
+    return y, mean, var
 
 
 def update_moments(
@@ -192,47 +240,80 @@ def update_moments(
             running_var.mul_(decay).add_(var, alpha=(1 - decay) * unbiased)
 
 
+def _compiled(
+    x: torch.Tensor, running_mean: torch.Tensor | None, running_var: torch.Tensor | None,
+    weight: torch.Tensor | None, bias: torch.Tensor | None, training: bool, momentum: float,
+    eps: float, relu: bool, residual: torch.Tensor | None, algorithm: str,
+) -> torch.Tensor:  # fmt: skip
+    """`batch_norm` as `torch.compile` sees it."""
+    from convscape.ops import compiled
+
+    channels = channels_of(x)
+    check(channels, x, weight, bias, residual)
+    check_running(channels, x, running_mean, running_var, training)
+    if not training:
+        result: torch.Tensor = compiled.batch_norm_inference(
+            x, running_mean, running_var, weight, bias, residual, eps, relu, algorithm
+        )
+        return result
+    y, mean, var = batch_norm_moments(
+        x, weight, bias, eps, relu=relu, residual=residual, algorithm=algorithm
+    )
+    count = x.numel() // max(1, x.shape[1])
+    update_moments(running_mean, running_var, mean, var, count, decay=1 - momentum, correction=1)
+    return y
+
+
+def _train(
+    plan: Plan, x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None,
+    running_mean: torch.Tensor | None, running_var: torch.Tensor | None, eps: float, decay: float,
+    correction: int, relu: bool, residual: torch.Tensor | None,
+) -> torch.Tensor:  # fmt: skip
+    """Y by our kernels, and the batch's statistics blended into the running ones."""
+    y, found = _moments(plan, x, weight, bias, residual, eps, relu)
+    count = plan.count
+    unbiased = count / (count - correction) if count > correction else 1.0
+    for running, batch, take in (
+        (running_mean, found[0], 1 - decay),
+        (running_var, found[1], (1 - decay) * unbiased),
+    ):
+        if running is None:
+            continue
+        if running.dtype not in _RECORDED or not running.is_cpu:
+            with torch.no_grad():
+                running.mul_(decay).add_(tensor(batch).to(running), alpha=take)
+            continue
+        plan.kernels.record(array(running), batch, decay, take)
+        if not running.is_inference():  # autograd notices that its value is another now
+            increment_version(running)
+    return y
+
+
+def _moments(
+    plan: Plan, x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None,
+    residual: torch.Tensor | None, eps: float, relu: bool,
+) -> tuple[torch.Tensor, Array]:  # fmt: skip
+    """Y with the batch's statistics, and those: NaN where the batch is empty."""
+    if plan.count == 0:
+        return _finish(x.clone(), residual, relu), np.full((2, *plan.channels), np.nan)
+    return _normalize(plan, x, weight, bias, residual, None, eps, relu)
+
+
+def _normalize(
+    plan: Plan, x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None,
+    residual: torch.Tensor | None, statistics: tuple[Array, Array] | None, eps: float, relu: bool,
+) -> tuple[torch.Tensor, Array]:  # fmt: skip
+    """Y and the moments used, (2, C) in float64."""
+    found: list[Array] = []
+    given = x, weight, bias, residual, statistics, eps, relu, plan.kernels, found
+    if needs_grad(x, weight, bias, residual):
+        y: torch.Tensor = BatchNorm.apply(*given)
+    else:
+        y = BatchNorm.forward(None, *given)
+    return y, found[0]
+
+
 def _finish(y: torch.Tensor, residual: torch.Tensor | None, relu: bool) -> torch.Tensor:
     """What the kernels fuse, by torch."""
     y = y if residual is None else y + residual
     return torch.relu(y) if relu else y
-
-
-def _check(
-    x: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    residual: torch.Tensor | None,
-) -> None:
-    check_input(x, "input", tuple(range(2, 8)), "(N, C) or (N, C, ...)")
-    for name, value in (("weight", weight), ("bias", bias)):
-        if value is not None:
-            _check_channels(name, value, x)
-            if x.dtype in (torch.float32, torch.float64):
-                check_same(name, x, value)  # half precision may keep its parameters in float32
-    if residual is not None:
-        check_same("residual", x, residual)
-        if residual.shape != x.shape:
-            raise InputError(
-                "residual must have the input's shape",
-                f"residual {tuple(residual.shape)}, input {tuple(x.shape)}",
-                "expand it: residual.expand_as(input)",
-            )
-
-
-def _check_channels(name: str, value: torch.Tensor, x: torch.Tensor) -> None:
-    if tuple(value.shape) != (x.shape[1],):
-        raise InputError(
-            f"{name} must have one number a channel",
-            f"{name} {tuple(value.shape)}, input {tuple(x.shape)}",
-            f"use shape ({x.shape[1]},)",
-        )
-
-
-def _check_count(x: torch.Tensor) -> None:
-    if x.numel() == x.shape[1] and x.numel() > 0:
-        raise InputError(
-            "training needs more than one value a channel",
-            f"input {tuple(x.shape)}",
-            "use a larger batch, or training=False",
-        )

@@ -5,39 +5,49 @@ from typing import Any
 import torch
 from torch.autograd import Function
 
-from convscape.ops.bridge import array, tensor, threads
+from convscape.ops.bridge import array, run, tensor, threads
 
 
 class BatchNorm(Function):
-    """y and the moments used, (2, C) in float64; first derivatives by the kernels."""
+    """y; first derivatives by the kernels."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Any, weight: Any, bias: Any, residual: Any, statistics: Any, eps: Any,
-        relu: Any, kernels: Any,
+        relu: Any, kernels: Any, found: Any,
     ) -> Any:  # fmt: skip
-        """Normalize with `statistics` (mean and variance), or with the batch's if None."""
-        result, found = kernels.normalize(
+        """Normalize with `statistics` (mean and variance), or with the batch's if None.
+
+        The moments used, (2, C) in float64, are appended to the list `found`: as a result autograd
+        would keep them, and make zeros for their gradient.
+        """
+        y, moments = kernels.normalize(
             array(x), _array(weight), _array(bias), statistics, eps, _array(residual), relu,
             threads(),
         )  # fmt: skip
-        y, moments = tensor(result), tensor(found)
-        # y tells what ReLU let through; without a residual that is computed again from x.
-        kept = y if relu and residual is not None else None
-        ctx.save_for_backward(x, weight, bias, kept)
-        ctx.given = moments, eps, statistics is None, relu, kernels
-        ctx.mark_non_differentiable(moments)
-        return y, moments
+        found.append(moments)
+        result = tensor(y)
+        if ctx is not None:
+            # y tells what ReLU let through; without a residual that is computed again from x.
+            kept = result if relu and residual is not None else None
+            ctx.save_for_backward(x, weight, bias, kept)
+            ctx.given = moments, eps, statistics is None, relu, kernels
+        return result
 
     @staticmethod
-    def backward(ctx: Any, dy: Any, _: Any) -> Any:
+    def backward(ctx: Any, dy: Any) -> Any:
         """The gradients of x, weight, bias and residual."""
         wanted = ctx.needs_input_grad
-        dx, passed, dweight, dbias = BatchNormGrad.apply(dy, *ctx.saved_tensors, *ctx.given)
+        dx, passed, dweight, dbias = run(BatchNormGrad, dy, *ctx.saved_tensors, *ctx.given)
         if passed is None and wanted[3]:
             passed = dy
-        grads = (dx, dweight, dbias, passed)
-        return *(g if w else None for g, w in zip(grads, wanted, strict=False)), *(None,) * 4
+        return (
+            dx if wanted[0] else None,
+            dweight if wanted[1] else None,
+            dbias if wanted[2] else None,
+            passed if wanted[3] else None,
+            None, None, None, None, None,
+        )  # fmt: skip
 
 
 class BatchNormGrad(Function):
@@ -49,14 +59,14 @@ class BatchNormGrad(Function):
         training: Any, relu: Any, kernels: Any,
     ) -> Any:  # fmt: skip
         """dx, what ReLU passed of dy (None unless y is given), dweight and dbias."""
-        ctx.save_for_backward(dy, x, weight, bias, y)
-        ctx.given = moments, eps, training, relu
+        if ctx is not None:
+            ctx.save_for_backward(dy, x, weight, bias, y)
+            ctx.given = moments, eps, training, relu
         dx, passed, grads = kernels.normalize_grad(
-            array(dy), array(x), _array(y), _array(weight), _array(bias), array(moments), eps,
+            array(dy), array(x), _array(y), _array(weight), _array(bias), moments, eps,
             training, relu, threads(),
         )  # fmt: skip
-        dweight, dbias = tensor(grads).unbind()
-        return tensor(dx), None if y is None else tensor(passed), dweight, dbias
+        return tensor(dx), None if y is None else tensor(passed), *map(tensor, grads)
 
     @staticmethod
     def backward(ctx: Any, *given: Any) -> Any:
@@ -75,7 +85,15 @@ class BatchNormGrad(Function):
             ]
             gamma = variables[2] if weight is not None else x.new_ones(x.shape[1])
             results = formula(
-                variables[1], gamma, bias, y, moments.to(x.dtype), eps, variables[0], training, relu
+                variables[1],
+                gamma,
+                bias,
+                y,
+                tensor(moments).to(x.dtype),
+                eps,
+                variables[0],
+                training,
+                relu,
             )
             pairs = [(r, g) for r, g in zip(results, given, strict=True) if g is not None]
             grads = torch.autograd.grad(

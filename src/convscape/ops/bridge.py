@@ -59,10 +59,15 @@ def fixed(value: Any) -> Any:
     return tuple(map(fixed, value)) if isinstance(value, list | tuple) else value
 
 
-def check_input(x: torch.Tensor, name: str, ranks: tuple[int, ...], layout: str) -> None:
-    """Refuse what is no floating-point tensor of one of these ranks."""
+def check_tensor(x: object, name: str) -> None:
+    """Refuse what is no tensor."""
     if not isinstance(x, torch.Tensor):
         raise InputError(f"{name} must be a torch tensor", type(x).__name__, "use torch.as_tensor")
+
+
+def check_input(x: torch.Tensor, name: str, ranks: tuple[int, ...], layout: str) -> None:
+    """Refuse what is no floating-point tensor of one of these ranks."""
+    check_tensor(x, name)
     if not x.is_floating_point():
         raise InputError(
             f"{name} must be floating-point", f"dtype {x.dtype}", f"convert it: {name}.float()"
@@ -83,6 +88,16 @@ def check_same(name: str, x: torch.Tensor, other: torch.Tensor) -> None:
             f"{other.dtype} on {other.device} beside {x.dtype} on {x.device}",
             f"convert it: {name}.to(input)",
         )
+
+
+def run(function: Any, *given: Any) -> Any:
+    """An `autograd.Function`; without autograd's bookkeeping where nobody asks for its gradient.
+
+    In a backward pass that is wherever `create_graph` is not set. Its `forward` then gets no `ctx`.
+    """
+    if torch.is_grad_enabled():
+        return function.apply(*given)
+    return function.forward(None, *given)
 
 
 def needs_grad(*tensors: torch.Tensor | None) -> bool:

@@ -2,20 +2,9 @@
 
 from typing import Any
 
-import torch
 from torch.autograd import Function
 
-from convscape.ops.bridge import array, tensor, threads
-
-
-def _run(function: Any, *given: Any) -> Any:
-    """A function of this file; without autograd's bookkeeping where nobody asks for its gradient.
-
-    In a backward pass that is wherever `create_graph` is not set.
-    """
-    if torch.is_grad_enabled():
-        return function.apply(*given)
-    return function.forward(None, *given)
+from convscape.ops.bridge import array, run, tensor, threads
 
 
 class _Maximum(Function):
@@ -36,7 +25,7 @@ class _Maximum(Function):
         if dy is None:
             return None, None, None
         (where,) = ctx.saved_tensors
-        return _run(_MaximumGrad, dy, where, ctx.geometry, ctx.kernels, ctx.spatial), None, None
+        return run(_MaximumGrad, dy, where, ctx.geometry, ctx.kernels, ctx.spatial), None, None
 
 
 class _MaximumGrad(Function):
@@ -53,7 +42,7 @@ class _MaximumGrad(Function):
     def backward(ctx: Any, g: Any) -> Any:
         (where,) = ctx.saved_tensors
         given = where, ctx.geometry, ctx.kernels, ctx.spatial
-        return _run(_Pick, g, *given), None, None, None, None
+        return run(_Pick, g, *given), None, None, None, None
 
 
 class _Pick(Function):
@@ -70,7 +59,7 @@ class _Pick(Function):
     def backward(ctx: Any, g: Any) -> Any:
         (where,) = ctx.saved_tensors
         given = where, ctx.geometry, ctx.kernels, ctx.spatial
-        return _run(_MaximumGrad, g, *given), None, None, None, None
+        return run(_MaximumGrad, g, *given), None, None, None, None
 
 
 class _Average(Function):
@@ -84,7 +73,7 @@ class _Average(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
-        return _run(_AverageGrad, dy, ctx.spatial, *ctx.given), None, None, None
+        return run(_AverageGrad, dy, ctx.spatial, *ctx.given), None, None, None
 
 
 class _AverageGrad(Function):
@@ -98,4 +87,4 @@ class _AverageGrad(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
-        return _run(_Average, g, *ctx.given), None, None, None, None
+        return run(_Average, g, *ctx.given), None, None, None, None

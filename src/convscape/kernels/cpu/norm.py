@@ -9,7 +9,7 @@
     inference: dx = gamma s g
 
 Per channel, over the m values of batch and positions; residual and ReLU as asked for. Sums are
-taken in float64, of partial sums of at most 64 rows in the arrays' precision. The variance is
+taken in float64, of short partial sums in the arrays' precision. The variance is
 that of differences from a mean, never E[x²] - E[x]², which would lose all digits where the mean is
 large beside the deviation. When normalizing, the mean is subtracted as two numbers, for the same
 reason. ReLU's mask is computed again from x, or read from y where a residual went into it.
@@ -18,14 +18,18 @@ Source: S. Ioffe and C. Szegedy, arXiv 1502.03167, section 3; T. Chan, G. Golub 
 "Algorithms for Computing the Sample Variance", The American Statistician 37(3), 1983.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from convscape.kernels.cpu import memory
 from convscape.kernels.cpu import norm_parts as parts
+from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.layout import Array
+from convscape.kernels.cpu.norm_planes import FROM as PLANES_FROM
 from convscape.kernels.cpu.threads import launch
 
 _SPLIT_FROM = 1 << 16  # elements, about 30 microseconds of one thread
@@ -56,21 +60,29 @@ def normalize(
     Returns:
         y, like x and in x's memory order; and the mean and biased variance, (2, C) in float64.
     """
-    last = _is_last(x)
-    given, shape = _memory(x, last)
-    added = given if residual is None else _memory(residual, last)[0]
-    y = memory.empty(given.size, x.dtype)
+    layout = _layout(x.shape, x.strides, x.itemsize)
+    shape = layout.panel
+    given = _memory(x, layout)
+    added = given if residual is None else _memory(residual, layout)
+    y = _result(given)
     moments = np.empty((2, shape[1]))
     if statistics is not None:
         moments[0], moments[1] = statistics
     threads = _threads(x, threads)
+    if shape[2] >= PLANES_FROM:
+        launch(
+            parts.forward_planes_team, threads,
+            given, added, y, shape, _vector(weight, x), _vector(bias, x), moments,
+            float(epsilon), statistics is None, residual is not None, relu,
+        )  # fmt: skip
+        return _shaped(y, x, layout), moments
     _steps(
         parts.forward_team, shape, threads, statistics is None,
         given, added, y, shape, _vector(weight, x), _vector(bias, x), moments,
         np.empty((threads, 2, shape[1])), float(epsilon), statistics is None,
         residual is not None, relu,
     )  # fmt: skip
-    return _shaped(y, x.shape, last), moments
+    return _shaped(y, x, layout), moments
 
 
 def normalize_grad(
@@ -103,21 +115,42 @@ def normalize_grad(
         dx; the residual's gradient (dy itself without ReLU; what is passed on by it where y was
         given); and dweight and dbias, (2, C) in x's dtype.
     """
-    last = _is_last(x)
-    given, shape = _memory(x, last)
-    above = _memory(dy, last)[0]
+    layout = _layout(x.shape, x.strides, x.itemsize)
+    shape = layout.panel
+    given, above = _memory(x, layout), _memory(dy, layout)
     out, passed = _vector(None, x), above
     if y is not None:
-        out, passed = _memory(y, last)[0], memory.empty(given.size, x.dtype)
-    dx = memory.empty(given.size, x.dtype)
+        out, passed = _memory(y, layout), _result(given)
+    dx = _result(given)
     grads = np.empty((2, shape[1]), x.dtype)
     threads = _threads(x, threads)
+    if shape[2] >= PLANES_FROM:
+        launch(
+            parts.backward_planes_team, threads,
+            given, above, out, passed, dx, shape, _vector(weight, x), _vector(bias, x), moments,
+            float(epsilon), training, relu, grads,
+        )  # fmt: skip
+        return _shaped(dx, x, layout), _shaped(passed, x, layout), grads
     _steps(
         parts.backward_team, shape, threads, True,
         given, above, out, passed, dx, shape, _vector(weight, x), _vector(bias, x), moments,
         np.empty((threads, 2, shape[1])), float(epsilon), training, relu, grads,
     )  # fmt: skip
-    return _shaped(dx, x.shape, last), _shaped(passed, x.shape, last), grads
+    return _shaped(dx, x, layout), _shaped(passed, x, layout), grads
+
+
+@kernel
+def record(running: Array, batch: Array, keep: float, take: float) -> None:
+    """Blend a batch's statistics into the running ones, in place.
+
+    Args:
+        running: (C,), any strides.
+        batch: (C,) in float64.
+        keep: Factor of the running ones.
+        take: Factor of the batch's.
+    """
+    for c in range(len(running)):
+        running[c] = keep * running[c] + take * batch[c]
 
 
 def _threads(x: Array, threads: int) -> int:
@@ -141,21 +174,56 @@ def _vector(v: Array | None, x: Array) -> Array:
     return np.empty(0, x.dtype) if v is None else np.ascontiguousarray(v, x.dtype)
 
 
-def _is_last(x: Array) -> bool:
-    """Whether the channels of an (N, C, ...) array are its fastest axis in memory."""
-    plain = x.flags.c_contiguous and prod(x.shape[2:]) > 1
-    return not plain and np.moveaxis(x, 1, -1).flags.c_contiguous
+class _Layout(NamedTuple):
+    """How an (N, C, ...) array lies in memory, and how kernels see it.
+
+    Args:
+        strides: Bytes, of a dense array of this shape and order.
+        last: Whether the channels are its fastest axis.
+        panel: Rows, channels, and neighbours in memory of one channel.
+    """
+
+    strides: tuple[int, ...]
+    last: bool
+    panel: tuple[int, int, int]
 
 
-def _memory(x: Array, last: bool) -> tuple[Array, tuple[int, int, int]]:
-    """The array as flat memory, copied where it does not lie so; and rows, channels, run."""
-    n, c, *rest = x.shape
-    run = prod(rest)
-    if last:
-        return np.ascontiguousarray(np.moveaxis(x, 1, -1)).reshape(-1), (n * run, c, 1)
-    return np.ascontiguousarray(x).reshape(-1), (n, c, run)
-
-
-def _shaped(y: Array, shape: tuple[int, ...], last: bool) -> Any:
+@lru_cache(maxsize=1024)  # of every call, for few different arrays
+def _layout(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> _Layout:
+    """The order of memory to compute in: the array's own where it is dense."""
     n, c, *rest = shape
-    return np.moveaxis(y.reshape(n, *rest, c), -1, 1) if last else y.reshape(shape)
+    run = prod(rest)
+    plain = _dense(shape, itemsize)
+    (batch, *others, channel) = _dense((n, *rest, c), itemsize)
+    order = batch, channel, *others
+
+    def lies(wanted: tuple[int, ...]) -> bool:
+        return all(m == 1 or s == w for m, s, w in zip(shape, strides, wanted, strict=True))
+
+    if lies(order) and not (lies(plain) and run > 1):
+        return _Layout(order, True, (n * run, c, 1))
+    return _Layout(plain, False, (n, c, run))
+
+
+def _dense(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    """Bytes from element to element of a contiguous array, an axis each."""
+    return tuple(itemsize * prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _memory(x: Array, layout: _Layout) -> Array:
+    """The array as flat memory in this order, copied where it does not lie so."""
+    if x.strides == layout.strides:
+        return x.ravel("K")
+    if layout.last:
+        x = np.moveaxis(x, 1, -1)
+    return np.ascontiguousarray(x).reshape(-1)
+
+
+def _result(x: Array) -> Array:
+    """Memory like x's; a tiny one is had before a cache line is found for it."""
+    return np.empty_like(x) if x.nbytes < 1 << 14 else memory.empty(x.size, x.dtype)
+
+
+def _shaped(y: Array, x: Array, layout: _Layout) -> Array:
+    """Flat memory in x's shape."""
+    return np.ndarray(x.shape, y.dtype, y, 0, layout.strides)

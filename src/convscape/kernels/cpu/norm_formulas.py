@@ -8,6 +8,7 @@ dx = scale g + slope (x - center) + offset. And two numbers: the bound at or bel
 
 from typing import Any
 
+from convscape.kernels.cpu.planes import planes
 from convscape.kernels.cpu.rows import Some, Values, rows
 
 Result = tuple[Some, Some]
@@ -50,8 +51,8 @@ def _backward(v: Values, read: Some, known: Some, sums: Some) -> Result:
     return [v.fma(g, scale, along)], []
 
 
-moments = rows(_moments, 4)
-forward = rows(_forward, 1)
-passed = rows(_passed, 1)
-sums = rows(_sums, 4)
-backward = rows(_backward, 1)
+moments, moments_of_planes = rows(_moments, 8), planes(_moments)
+forward, forward_of_planes = rows(_forward, 1), planes(_forward)
+passed, passed_of_planes = rows(_passed, 4), planes(_passed)
+sums, sums_of_planes = rows(_sums, 4), planes(_sums)
+backward, backward_of_planes = rows(_backward, 1), planes(_backward)

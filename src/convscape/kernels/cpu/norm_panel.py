@@ -1,10 +1,9 @@
 """A panel of an array: what batch normalization sums over and maps, some channels at a time.
 
-A panel `(at, outer, o_step, many, step, count, last)` is `outer` images from `at` on, `o_step`
-elements apart, of `many` rows, `step` apart, of `count` elements, the last row of `last`. Element
-j of a row is of channel (j // run) % channels. So in channels-last memory (run 1) a row is several
-pixels, and in plain memory the planes of several channels, or a part of one long plane: rows are
-about `COLUMNS` long whatever the channels and the map, and no loop is short.
+A panel `(at, many, step, count, last)` is `many` rows from `at` on, `step` elements apart, of
+`count` elements, the last row of `last`. Element j of a row is of channel (j // run) % channels. So
+in channels-last memory (run 1) a row is several pixels, and in plain memory the planes of several
+channels: no loop is short. Larger planes are left to `norm_planes`.
 """
 
 import numpy as np
@@ -14,9 +13,11 @@ from convscape.kernels.cpu.jit import kernel, reduction
 from convscape.kernels.cpu.rows import PAD
 
 COLUMNS = 1024
-"""Elements of a row: coefficients and sums of that length stay in the L1 cache."""
+"""Elements of a row in plain memory: coefficients and sums of that length stay in the L1 cache."""
 
-_RUN = 64  # rows that a sum in the arrays' precision may be long
+_PIXELS = 256  # elements that a row of several pixels has: several rows lie in one piece of memory
+
+_RUN = 128  # rows that a sum in the arrays' precision may be long
 _BLOCK = 256  # rows about one center
 _PANEL = 1 << 16  # elements that a panel in plain memory should have to stay in the L2 cache
 
@@ -31,13 +32,13 @@ _moments, _sums = formulas.moments, formulas.sums
 def pixels_panel(part, parts, pixels, channels):
     """A thread's pixels in channels-last memory."""
     first, end = pixels * part // parts, pixels * (part + 1) // parts
-    tile = max(1, COLUMNS // channels)
+    tile = max(1, _PIXELS // channels)
     if tile > PAD:
         tile = tile // PAD * PAD
     count = tile * channels
     many = -(-(end - first) // tile)
     last = (end - first) * channels - (many - 1) * count
-    return first * channels, 1, 0, many, count, count, last
+    return first * channels, many, count, count, last
 
 
 @kernel
@@ -48,20 +49,15 @@ def channels_together(images, run):
 
 @kernel
 def planes_panel(first, end, images, channels, run):
-    """Channels first to end in plain memory; of a long plane, pieces of it."""
-    step, width = channels * run, (end - first) * run
-    if width <= COLUMNS:
-        return first * run, 1, 0, images, step, width, width
-    pieces = -(-width // COLUMNS)
-    count = -(-width // (pieces * PAD)) * PAD
-    many = -(-width // count)
-    return first * run, images, step, many, count, count, width - (many - 1) * count
+    """Channels first to end in plain memory: the planes of an image are a row."""
+    width = (end - first) * run
+    return first * run, images, channels * run, width, width
 
 
 @kernel
 def table_for(x, panel):
     """A table for the panel's rows, each on cache lines; sums are 0."""
-    width = -(-panel[5] // PAD) * PAD
+    width = -(-panel[3] // PAD) * PAD
     memory = np.empty((SECOND + 1) * width + PAD, x.dtype)
     start = (-memory.ctypes.data % 64) // x.itemsize
     memory = memory[start : start + (SECOND + 1) * width]
@@ -107,7 +103,7 @@ def moments(x, panel, channels, run, table, mean, square):
     But D² is in the total variance too, weighed as heavily, because the center is the mean of no
     fewer values; the relative error of the total stays that of a short sum.
     """
-    at, outer, o_step, many, step, count, last = panel
+    at, many, step, count, last = panel
     center, ones, squares = table[CENTER], table[FIRST], table[SECOND]
     centers, totals = np.empty(channels, x.dtype), np.zeros((2, channels))
     error, found = totals[0], totals[1]
@@ -117,7 +113,7 @@ def moments(x, panel, channels, run, table, mean, square):
         square[c] = 0
     spread(centers, center, count, channels, run)
     # The first center: the mean of an eighth of the values, or of the first rows.
-    some = min(max(1, many * outer // 8), min(many, 32))
+    some = min(max(1, many // 8), 32)
     end = last if some == many else count
     _moments(some, step, count, end, at, (x,), (), (center,), (ones, squares))
     _fold(ones, error, count, channels, run)
@@ -129,34 +125,33 @@ def moments(x, panel, channels, run, table, mean, square):
         found[c] = 0
     seen, taken, waiting, block = 0.0, 0.0, 0, 0
     spread(centers, center, count, channels, run)
-    for n in range(outer):
-        for first in range(0, many, _RUN):
-            some = min(_RUN, many - first)
-            end = last if first + some == many else count
-            start = at + n * o_step + first * step
-            _moments(some, step, count, end, start, (x,), (), (center,), (ones, squares))
-            taken += np.float64((some - 1) * count + end) / channels
-            waiting += some
-            block += some
-            final = n + 1 == outer and first + some == many
-            if final or waiting + min(_RUN, many) > _RUN:
-                _fold(ones, error, count, channels, run)
-                _fold(squares, found, count, channels, run)
-                waiting = 0
-                if final or block >= _BLOCK:
-                    whole = seen + taken
-                    one, between, share = 1 / taken, seen * taken / whole, taken / whole
-                    for c in range(channels):
-                        apart = np.float64(centers[c]) + error[c] * one - mean[c]
-                        inner = found[c] - error[c] * error[c] * one
-                        square[c] += inner + apart * apart * between
-                        mean[c] += apart * share
-                        centers[c] = mean[c]
-                        error[c] = 0
-                        found[c] = 0
-                    seen, taken, block = whole, 0.0, 0
-                    if not final:
-                        spread(centers, center, count, channels, run)
+    for first in range(0, many, _RUN):
+        some = min(_RUN, many - first)
+        end = last if first + some == many else count
+        start = at + first * step
+        _moments(some, step, count, end, start, (x,), (), (center,), (ones, squares))
+        taken += np.float64((some - 1) * count + end) / channels
+        waiting += some
+        block += some
+        final = first + some == many
+        if final or waiting + min(_RUN, many) > _RUN:
+            _fold(ones, error, count, channels, run)
+            _fold(squares, found, count, channels, run)
+            waiting = 0
+            if final or block >= _BLOCK:
+                whole = seen + taken
+                one, between, share = 1 / taken, seen * taken / whole, taken / whole
+                for c in range(channels):
+                    apart = np.float64(centers[c]) + error[c] * one - mean[c]
+                    inner = found[c] - error[c] * error[c] * one
+                    square[c] += inner + apart * apart * between
+                    mean[c] += apart * share
+                    centers[c] = mean[c]
+                    error[c] = 0
+                    found[c] = 0
+                seen, taken, block = whole, 0.0, 0
+                if not final:
+                    spread(centers, center, count, channels, run)
     for c in range(channels):
         if not np.isfinite(square[c]):
             mean[c], square[c] = _exact(x, panel, channels, run, c)
@@ -166,18 +161,17 @@ def moments(x, panel, channels, run, table, mean, square):
 @kernel
 def _exact(x, panel, channels, run, c):
     """A channel's mean and Σ (x - mean)² in float64, where a sum in float32 overflowed."""
-    at, outer, o_step, many, step, count, last = panel
+    at, many, step, count, last = panel
     mean, square, values = 0.0, 0.0, 0
     for again in range(2):
-        for n in range(outer):
-            for r in range(many):
-                end = last if r + 1 == many else count
-                for k in range(c * run, end, channels * run):
-                    start = at + n * o_step + r * step + k
-                    for i in range(min(run, end - k)):
-                        d = np.float64(x[start + i]) - mean if again else np.float64(x[start + i])
-                        square += d * d if again else d
-                        values += 1 - again
+        for r in range(many):
+            end = last if r + 1 == many else count
+            for k in range(c * run, end, channels * run):
+                start = at + r * step + k
+                for i in range(min(run, end - k)):
+                    d = np.float64(x[start + i]) - mean if again else np.float64(x[start + i])
+                    square += d * d if again else d
+                    values += 1 - again
         if not again:
             mean, square = square / values, 0.0
     return mean, square
@@ -186,20 +180,18 @@ def _exact(x, panel, channels, run, c):
 @kernel
 def normalize(x, residual, y, panel, table, bound, adds):
     """Y = scale (x - center) + shift + residual, and 0 where that is at or below the bound."""
-    at, outer, o_step, many, step, count, last = panel
+    at, many, step, count, last = panel
     known = table[CENTER], table[SCALE], table[SHIFT], bound
-    for n in range(outer):
-        start = at + n * o_step
-        if adds:
-            _forward(many, step, count, last, start, (x, residual), (y,), known, ())
-        else:
-            _forward(many, step, count, last, start, (x,), (y,), known, ())
+    if adds:
+        _forward(many, step, count, last, at, (x, residual), (y,), known, ())
+    else:
+        _forward(many, step, count, last, at, (x,), (y,), known, ())
 
 
 @kernel
 def sums(x, dy, y, passed, panel, channels, run, table, bound, ones, products):
     """Each channel's Σ g and Σ g (x - center); where y is given, g is written to `passed`."""
-    at, outer, o_step, many, step, count, last = panel
+    at, many, step, count, last = panel
     known = table[CENTER], table[SCALE], table[SHIFT], bound
     given = len(y) > 0
     g = passed if given else dy
@@ -208,28 +200,26 @@ def sums(x, dy, y, passed, panel, channels, run, table, bound, ones, products):
         ones[c] = 0
         products[c] = 0
     waiting = 0
-    for n in range(outer):
-        for first in range(0, many, _RUN):
-            some = min(_RUN, many - first)
-            end = last if first + some == many else count
-            start = at + n * o_step + first * step
-            if given:
-                _passed(some, step, count, end, start, (dy, y), (passed,), (), ())
-            _sums(some, step, count, end, start, (x, g), (), known, (first_sums, second_sums))
-            waiting += some
-            if waiting + min(_RUN, many) > _RUN or (n + 1 == outer and first + some == many):
-                _fold(first_sums, ones, count, channels, run)
-                _fold(second_sums, products, count, channels, run)
-                waiting = 0
+    for first in range(0, many, _RUN):
+        some = min(_RUN, many - first)
+        end = last if first + some == many else count
+        start = at + first * step
+        if given:
+            _passed(some, step, count, end, start, (dy, y), (passed,), (), ())
+        _sums(some, step, count, end, start, (x, g), (), known, (first_sums, second_sums))
+        waiting += some
+        if waiting + min(_RUN, many) > _RUN or first + some == many:
+            _fold(first_sums, ones, count, channels, run)
+            _fold(second_sums, products, count, channels, run)
+            waiting = 0
 
 
 @kernel
 def gradient(x, g, dx, panel, table, bound, training):
     """Dx = scale g + slope (x - center) + offset, of what ReLU passes of g."""
-    at, outer, o_step, many, step, count, last = panel
+    at, many, step, count, last = panel
     known = (
         table[CENTER], table[SCALE], table[SHIFT], bound, table[SLOPE], table[OFFSET],
         1.0 if training else 0.0,
     )  # fmt: skip
-    for n in range(outer):
-        _backward(many, step, count, last, at + n * o_step, (x, g), (dx,), known, ())
+    _backward(many, step, count, last, at, (x, g), (dx,), known, ())

@@ -7,6 +7,7 @@ before any can normalize, so the two steps are calls of their own, `SUM` then `M
 
 import numpy as np
 
+from convscape.kernels.cpu import norm_planes as planes
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.norm_panel import (
@@ -36,7 +37,7 @@ def _panel(part, parts, shape, group):
     images, channels, run = shape
     if run == 1:
         panel = pixels_panel(part, parts, images, channels)
-        return 0, channels if group == 0 and panel[3] > 0 else 0, panel
+        return 0, channels if group == 0 and panel[1] > 0 else 0, panel
     width = channels_together(images, run)
     end = channels * (part + 1) // parts
     first = channels * part // parts + group * width
@@ -100,7 +101,7 @@ def forward_part(
     group = 0
     first, width, panel = _panel(part, parts, shape, group)
     while width > 0:
-        count = panel[5]
+        count = panel[3]
         table = table_for(x, panel)
         own = partial[part if run == 1 else 0]
         if training and step & SUM:
@@ -127,6 +128,37 @@ def forward_part(
         first, width, panel = _panel(part, parts, shape, group)
 
 
+@kernel
+def forward_planes(
+    part, parts, x, residual, y, shape, weight, bias, found, epsilon, training, adds, relu
+):
+    """`forward_part` of a thread's channels in plain memory, one after the other."""
+    images, channels, run = shape
+    step = channels * run
+    bound = 0.0 if relu else np.nan
+    room = np.empty(1), np.empty(1)
+    pieces = planes.together(images, run)
+    values = np.empty((4, 1))
+    low, scale, shift = values[0], values[1], values[2]
+    center = np.empty(1, x.dtype)
+    for c in range(channels * part // parts, channels * (part + 1) // parts):
+        if training:
+            mean, square = planes.moments(x, c * run, images, run, step, pieces, center, room)
+            found[0, c], found[1, c] = mean, square / (images * run)
+        _affine(
+            center, low, scale, shift, found[0, c : c + 1], found[1, c : c + 1], weight, bias, c,
+            epsilon,
+        )  # fmt: skip
+        known = np.float64(center[0]), scale[0], shift[0], bound
+        planes.normalize(x, residual, y, c * run, images, run, step, known, adds)
+
+
+@team
+def forward_planes_team(index, parts, *given):
+    """`forward_planes` for every part."""
+    divide(forward_planes, index, parts, given)
+
+
 @team
 def forward_team(index, parts, *given):
     """`forward_part` for every part."""
@@ -146,7 +178,7 @@ def backward_part(
     first, width, panel = _panel(part, parts, shape, group)
     while width > 0:
         end = first + width
-        count = panel[5]
+        count = panel[3]
         table = table_for(x, panel)
         vectors = np.empty((5, width))
         low, scale, shift = vectors[0], vectors[1], vectors[2]
@@ -185,3 +217,40 @@ def backward_part(
 def backward_team(index, parts, *given):
     """`backward_part` for every part."""
     divide(backward_part, index, parts, given)
+
+
+@kernel
+def backward_planes(
+    part, parts, x, dy, y, passed, dx, shape, weight, bias, found, epsilon, training, relu, grads
+):
+    """`backward_part` of a thread's channels in plain memory, one after the other."""
+    images, channels, run = shape
+    step, count = channels * run, images * run
+    given = len(y) > 0
+    bound = 0.0 if relu and not given else np.nan
+    room = np.empty(1), np.empty(1)
+    pieces = planes.together(images, run)
+    values = np.empty((4, 1))
+    low, scale, shift = values[0], values[1], values[2]
+    center = np.empty(1, x.dtype)
+    for c in range(channels * part // parts, channels * (part + 1) // parts):
+        var = found[1, c : c + 1]
+        _affine(
+            center, low, scale, shift, found[0, c : c + 1], var, weight, bias, c, epsilon
+        )  # fmt: skip
+        known = np.float64(center[0]), scale[0], shift[0], bound
+        planes.sums(x, dy, y, passed, c * run, images, run, step, pieces, known, room)
+        one, product = room[0][0], room[1][0]
+        product -= low[0] * one
+        s = 1 / np.sqrt(var[0] + epsilon)
+        slope = -scale[0] * s * s * product / count
+        offset = -scale[0] * one / count - slope * low[0]
+        grads[0, c], grads[1, c] = product * s, one
+        every = known[0], known[1], known[2], bound, slope, offset, 1.0 if training else 0.0
+        planes.gradient(x, passed if given else dy, dx, c * run, images, run, step, every)
+
+
+@team
+def backward_planes_team(index, parts, *given):
+    """`backward_planes` for every part."""
+    divide(backward_planes, index, parts, given)

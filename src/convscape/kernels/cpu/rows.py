@@ -10,7 +10,6 @@ The vectors are emitted as LLVM IR: LLVM would have to prove that all these arra
 and gives up. The caller promises it.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -77,18 +76,9 @@ def rows(formula: Formula, together: int) -> Callable[..., None]:
         signature = types.void(*[types.intp] * 5, reads, writes, known, sums)
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            def members(position: int) -> list[Any]:
-                found = []
-                for n, kind in enumerate(sig.args[position].types):
-                    member = builder.extract_value(args[position], n)
-                    if isinstance(kind, types.Array):
-                        member = context.make_array(kind)(context, builder, member).data
-                    found.append(member)
-                return found
-
             scalar = ir.FloatType() if reads.types[0].dtype == types.float32 else ir.DoubleType()
-            emitter = _Emitter(builder, scalar, formula, together)
-            emitter.walk(*args[:5], *(members(n) for n in range(5, 9)))
+            emitter = Emitter(builder, scalar, formula, together)
+            emitter.walk(*args[:5], *(members(context, builder, sig, args, n) for n in range(5, 9)))
             return context.get_dummy_value()
 
         return signature, generate
@@ -96,7 +86,18 @@ def rows(formula: Formula, together: int) -> Callable[..., None]:
     return cast(Callable[..., None], walk)
 
 
-class _Emitter:
+def members(context: Any, builder: Any, sig: Any, args: Any, position: int) -> list[Any]:
+    """What an argument that is a tuple holds: numbers, and the memory of arrays."""
+    found = []
+    for n, kind in enumerate(sig.args[position].types):
+        member = builder.extract_value(args[position], n)
+        if isinstance(kind, types.Array):
+            member = context.make_array(kind)(context, builder, member).data
+        found.append(member)
+    return found
+
+
+class Emitter:
     """Writes the loops over rows and along them."""
 
     def __init__(self, builder: Any, scalar: Any, formula: Formula, together: int) -> None:
@@ -122,13 +123,14 @@ class _Emitter:
         self, many: Any, step: Any, count: Any, last: Any, at: Any,
         reads: Some, writes: Some, known: Some, sums: Some,
     ) -> None:  # fmt: skip
+        """All rows, several at a time."""
         builder = self.builder
         final = builder.sub(many, _constant(1))
         even = builder.icmp_signed("==", last, count)
         entire = builder.select(even, many, final)  # rows that are not cut short
         whole = builder.and_(count, _constant(-self.lanes))
         # Numbers are spread over a vector once.
-        kept = [k if isinstance(k.type, ir.PointerType) else self._splat(k) for k in known]
+        kept = [k if self._is_memory(k) else self._splat(k) for k in known]
 
         def group(r: Any) -> None:
             numbers = [builder.add(r, _constant(u)) for u in range(self.together)]
@@ -137,15 +139,10 @@ class _Emitter:
             targets = [[builder.gep(p, [start]) for p in writes] for start in starts]
             fits = builder.icmp_signed("<=", builder.add(r, _constant(self.together)), entire)
             full = builder.select(fits, whole, _constant(0))
-            ahead = builder.mul(step, _constant(self.together))
-
-            def apply(c: Any) -> None:
-                # A row is too short for the CPU to foresee the next: ask for it now.
-                for pointer in itertools.chain(*sources, *targets):
-                    self._fetch(pointer, builder.add(c, ahead))
-                self._apply(c, sources, targets, kept, sums, None)
-
-            self._loop(_constant(0), full, self.lanes, apply)
+            self._loop(
+                _constant(0), full, self.lanes,
+                lambda c: self._apply(c, sources, targets, kept, sums, None),
+            )  # fmt: skip
             # What is left, vectors or rows, lane by lane: those that take no part add nothing.
             limits = [
                 builder.select(
@@ -168,43 +165,51 @@ class _Emitter:
         limits: Some | None,
     ) -> None:  # fmt: skip
         """The formula on one vector of every row."""
-        builder, align = self.builder, _I32(self.itemsize)
-
-        def place(pointer: Any) -> Any:
-            return builder.bitcast(builder.gep(pointer, [c]), self.vector.as_pointer())
-
-        def load(pointer: Any) -> Any:
-            return builder.load(place(pointer), align=self.itemsize)
-
-        coefficients = [load(k) if isinstance(k.type, ir.PointerType) else k for k in known]
-        so_far: Some = [load(p) for p in sums]
+        coefficients = [self._read(k, c) if self._is_memory(k) else k for k in known]
+        # A sum of its own for these rows: sums of sums lose fewer digits than one long one.
+        found: Some = [self.values.zero] * len(sums)
         for u, (source, target) in enumerate(zip(sources, targets, strict=True)):
-            if limits is None:
-                read = [load(p) for p in source]
-            else:
-                # A lane that takes no part reads 0; of the first array the first coefficient
-                # (the center, of which sums take the difference).
-                mask = self._first_lanes(builder.sub(limits[u], c))
-                others = [*coefficients[:1], *[self.values.zero] * len(source)]
-                read = [
-                    builder.call(self._load, [place(p), align, mask, other])
-                    for p, other in zip(source, others, strict=False)
-                ]
-            written, so_far = self.formula(self.values, read, coefficients, so_far)
-            for p, value in zip(target, written, strict=True):
-                if limits is None:
-                    builder.store(value, place(p), align=self.itemsize)
-                else:
-                    builder.call(self._store, [value, place(p), align, mask])
-        for p, value in zip(sums, so_far, strict=True):
-            builder.store(value, place(p), align=self.itemsize)
+            limit = None if limits is None else self.builder.sub(limits[u], c)
+            found = self._one(c, source, target, coefficients, found, limit)
+        for p, value in zip(sums, found, strict=True):
+            self._write(p, c, self.values.add(self._read(p, c), value))
 
-    def _fetch(self, memory: Any, place: Any) -> None:
-        """Ask for a cache line that is needed later; any address will do."""
-        byte = ir.IntType(8).as_pointer()
-        prefetch = self._declare("llvm.prefetch.p0", ir.VoidType(), [byte, _I32, _I32, _I32])
-        pointer = self.builder.bitcast(self.builder.gep(memory, [place]), byte)
-        self.builder.call(prefetch, [pointer, _I32(0), _I32(3), _I32(1)])
+    def _one(
+        self, c: Any, source: Some, target: Some, coefficients: Some, sums: Some, limit: Any
+    ) -> Some:
+        """The formula on a vector, its first `limit` lanes unless None; the new sums."""
+        builder, align = self.builder, _I32(self.itemsize)
+        if limit is None:
+            read = [self._read(p, c) for p in source]
+        else:
+            # A lane that takes no part reads 0; of the first array the first coefficient
+            # (the center, of which sums take the difference).
+            mask = self._first_lanes(limit)
+            others = [*coefficients[:1], *[self.values.zero] * len(source)]
+            read = [
+                builder.call(self._load, [self._place(p, c), align, mask, other])
+                for p, other in zip(source, others, strict=False)
+            ]
+        written, found = self.formula(self.values, read, coefficients, sums)
+        for p, value in zip(target, written, strict=True):
+            if limit is None:
+                self._write(p, c, value)
+            else:
+                builder.call(self._store, [value, self._place(p, c), align, mask])
+        return found
+
+    def _place(self, pointer: Any, c: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(pointer, [c]), self.vector.as_pointer())
+
+    def _read(self, pointer: Any, c: Any) -> Any:
+        return self.builder.load(self._place(pointer, c), align=self.itemsize)
+
+    def _write(self, pointer: Any, c: Any, value: Any) -> None:
+        self.builder.store(value, self._place(pointer, c), align=self.itemsize)
+
+    @staticmethod
+    def _is_memory(value: Any) -> bool:
+        return isinstance(value.type, ir.PointerType)
 
     def _loop(self, first: Any, end: Any, step: int, body: Callable[[Any], None]) -> None:
         builder = self.builder
@@ -234,10 +239,10 @@ class _Emitter:
 
     def _first_lanes(self, limit: Any) -> Any:
         """The mask of the lanes below a limit."""
-        numbers = ir.VectorType(_I64, self.lanes)
-        return self.builder.icmp_signed(
-            "<", ir.Constant(numbers, list(range(self.lanes))), self._spread(limit, numbers)
-        )
+        numbers = ir.VectorType(_I32, self.lanes)
+        # A limit is a few elements of a row, or negative: 32 bits hold it.
+        spread = self._spread(self.builder.trunc(limit, _I32), numbers)
+        return self.builder.icmp_signed("<", ir.Constant(numbers, list(range(self.lanes))), spread)
 
     def _declare(self, name: str, result: Any, arguments: list[Any]) -> Any:
         """An LLVM intrinsic; llvmlite's own declare_intrinsic takes no vectors."""

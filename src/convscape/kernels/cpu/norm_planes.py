@@ -1,0 +1,118 @@
+"""Batch normalization of one channel at a time in plain memory, where its planes are not tiny.
+
+A channel is `images` planes of `run` elements, `step` apart. Its coefficients are numbers, its sums
+stay in registers, and what the first pass has read is in a cache for the second.
+"""
+
+import numpy as np
+
+from convscape.kernels.cpu import norm_formulas as formulas
+from convscape.kernels.cpu.jit import kernel
+
+FROM = 32
+"""Elements of a plane from which on this is faster than `norm_panel`: two vectors of them."""
+
+_LONG = 2048  # elements of a plane that one sum takes: 32 a lane
+
+_moments, _sums, _passed = (
+    formulas.moments_of_planes, formulas.sums_of_planes, formulas.passed_of_planes,
+)  # fmt: skip
+_forward, _backward = formulas.forward_of_planes, formulas.backward_of_planes
+
+
+@kernel
+def together(images, run):
+    """Planes that one sum takes, and elements of each."""
+    if run >= _LONG:
+        return 1, _LONG
+    return max(1, min(images, 32 // -(-run // 64))), run
+
+
+@kernel
+def _guess(x, at, images, run, step):
+    """The mean of a few values here and there."""
+    total = 0.0
+    for i in range(8):
+        total += np.float64(x[at + i * images // 8 * step + (2 * i + 1) * run // 16])
+    return total / 8
+
+
+@kernel
+def moments(x, at, images, run, step, pieces, center, room):
+    """A channel's mean and Σ (x - mean)²: about a guess, and about what that found if it was bad.
+
+    The distance D of the mean from the center costs digits: squares sum to m (var + D²). With a
+    center within a deviation of the mean that is one bit.
+    """
+    ones, squares = room
+    some, piece = pieces
+    values = images * run
+    center[0] = _guess(x, at, images, run, step)
+    mean, square = 0.0, 0.0
+    for _ in range(2):
+        ones[0], squares[0] = 0, 0
+        for n in range(0, images, some):
+            many = min(some, images - n)
+            for c in range(0, run, piece):
+                count = min(piece, run - c)
+                start = at + n * step + c
+                known = (np.float64(center[0]),)
+                _moments(many, step, count, start, (x,), (), known, room, 0)
+        apart = ones[0] / values
+        mean = np.float64(center[0]) + apart
+        square = squares[0] - ones[0] * apart
+        # Also where a sum overflowed, or met NaN.
+        if not apart * apart * values > square:
+            break
+        center[0] = mean
+    if not np.isfinite(square):
+        return _exact(x, at, images, run, step)
+    return mean, max(square, 0.0)
+
+
+@kernel
+def _exact(x, at, images, run, step):
+    """The same in float64, where a sum in float32 overflowed."""
+    mean, square = 0.0, 0.0
+    for n in range(images):
+        for i in range(run):
+            mean += np.float64(x[at + n * step + i])
+    mean /= images * run
+    for n in range(images):
+        for i in range(run):
+            d = np.float64(x[at + n * step + i]) - mean
+            square += d * d
+    return mean, square
+
+
+@kernel
+def normalize(x, residual, y, at, images, run, step, known, adds):
+    """Y = scale (x - center) + shift + residual, and 0 where that is at or below the bound."""
+    if adds:
+        _forward(images, step, run, at, (x, residual), (y,), known, (), 0)
+    else:
+        _forward(images, step, run, at, (x,), (y,), known, (), 0)
+
+
+@kernel
+def sums(x, dy, y, passed, at, images, run, step, pieces, known, room):
+    """A channel's Σ g and Σ g (x - center), in `room`; where y is given, g is in `passed`."""
+    some, piece = pieces
+    given = len(y) > 0
+    g = passed if given else dy
+    ones, products = room
+    ones[0], products[0] = 0, 0
+    for n in range(0, images, some):
+        many = min(some, images - n)
+        for c in range(0, run, piece):
+            count = min(piece, run - c)
+            start = at + n * step + c
+            if given:
+                _passed(many, step, count, start, (dy, y), (passed,), (), (), 0)
+            _sums(many, step, count, start, (x, g), (), known, room, 0)
+
+
+@kernel
+def gradient(x, g, dx, at, images, run, step, known):
+    """Dx = scale g + slope (x - center) + offset, of what ReLU passes of g."""
+    _backward(images, step, run, at, (x, g), (dx,), known, (), 0)
