@@ -253,3 +253,27 @@ def test_a_residual_of_another_shape_is_refused() -> None:
     x = contiguous(torch.randn(2, 3, 4, 4))
     with pytest.raises(InputError, match="residual must have the input's shape"):
         ops.batch_norm(x, None, None, training=True, residual=x[:1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("correction", [0, 1])
+def test_training_in_one_call_is_the_moments_recorded(dtype: torch.dtype, correction: int) -> None:
+    x = torch.randn(3, 5, 7, 2).to(dtype)
+    for layout in LAYOUTS:
+        gamma, beta, mean, var = (torch.rand(5).to(dtype) for _ in range(4))
+        wanted, apart = [mean.clone(), var.clone()], (mean.clone(), var.clone())
+        given = layout(x), gamma, beta, 0.1
+        versions = mean._version, var._version
+        y = ops.batch_norm_training(
+            given[0], mean, var, *given[1:], decay=0.75, correction=correction
+        )
+        want, batch_mean, batch_var = ops.batch_norm_moments(*given)
+        ops.update_moments(*apart, batch_mean, batch_var, 42, decay=0.75, correction=correction)
+        exact = x.double().mean((0, 2, 3)), x.double().var((0, 2, 3), correction=correction)
+        assert torch.equal(y, want)
+        for found, same, start, batch in zip((mean, var), apart, wanted, exact, strict=True):
+            loose = 2e-2 if dtype is torch.bfloat16 else 1e-6
+            torch.testing.assert_close(found, same, rtol=loose, atol=loose)
+            right = 0.75 * start.double() + 0.25 * batch
+            torch.testing.assert_close(found.double(), right, rtol=loose, atol=loose)
+        assert (mean._version, var._version) > versions, "autograd must notice the change"
