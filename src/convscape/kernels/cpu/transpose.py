@@ -40,15 +40,7 @@ def _square(itemsize: int) -> Callable[..., None]:
                 pointer = builder.gep(array.data, [builder.add(args[position + 1], step)])
                 return builder.bitcast(pointer, vector.as_pointer())
 
-            def interleaved(a: Any, b: Any, first: int) -> Any:
-                order = [v for i in range(lanes // 2) for v in (first + i, lanes + first + i)]
-                mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), order)
-                return builder.shuffle_vector(a, b, mask)
-
-            rows = [builder.load(row(0, i), align=itemsize) for i in range(lanes)]
-            for _ in range(lanes.bit_length() - 1):
-                pairs = list(zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True))
-                rows = [interleaved(a, b, half) for a, b in pairs for half in (0, lanes // 2)]
+            rows = turned(builder, [builder.load(row(0, i), align=itemsize) for i in range(lanes)])
             for i, value in enumerate(rows):
                 builder.store(value, row(3, i), align=itemsize)
             return context.get_dummy_value()
@@ -62,6 +54,21 @@ _BYTES = SIMD.bits // 8
 
 _turn_single = _square(4)
 _turn_double = _square(8)
+
+
+def turned(builder: Any, rows: list[Any]) -> list[Any]:
+    """The columns of a square block, from its rows: as many vectors as a vector has lanes."""
+    lanes = len(rows)
+
+    def interleaved(a: Any, b: Any, first: int) -> Any:
+        order = [v for i in range(lanes // 2) for v in (first + i, lanes + first + i)]
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), order)
+        return builder.shuffle_vector(a, b, mask)
+
+    for _ in range(lanes.bit_length() - 1):
+        pairs = list(zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True))
+        rows = [interleaved(a, b, half) for a, b in pairs for half in (0, lanes // 2)]
+    return rows
 
 
 @kernel

@@ -18,9 +18,9 @@ from convscape.kernels.cpu.layout import Array, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
-from convscape.kernels.cpu.transpose import transpose
+from convscape.kernels.cpu.turned import reach
 from convscape.kernels.cpu.winograd_tiles import gather, inside, load_tile
-from convscape.kernels.cpu.winograd_transforms import kernel_cells, output_points
+from convscape.kernels.cpu.winograd_transforms import kernel_cells_in_rows, output_points
 
 _BLOCK = 8 * ROWS  # output channels of one block: its sums are 432 KiB
 _TILES = 32  # tiles of one piece of a sum: points of both stay in L1; longer ones lose digits
@@ -100,9 +100,8 @@ def _multiply_part(part, parts, edge, spread, given, count, channels, lanes, add
     widest = WIDEST * lanes
     # The sums of one block stay in L2 until they are transformed.
     sums = np.empty(36 * (_BLOCK * widest + lanes), dw.dtype)
-    turned = np.empty(cells * (_BLOCK * widest + lanes), dw.dtype)
-    line = np.empty(cells * widest, dw.dtype)
-    reads, writes = np.empty(36, np.int64), np.empty(cells, np.int64)
+    line = np.empty(cells * widest + reach(cells, lanes), dw.dtype)
+    reads = np.empty(36, np.int64)
     for k0 in range(low, high, _BLOCK):
         rows = np.arange(k0, k0 + _BLOCK)  # what lies behind the last row is 0, or not looked at
         size = min(_BLOCK, high - k0)
@@ -127,16 +126,17 @@ def _multiply_part(part, parts, edge, spread, given, count, channels, lanes, add
                                 vectors, given, rows, k, at, 0, k_row, spread, b, 0, c_row, 1,
                                 depth, sums, e * plane + k * width,
                             )  # fmt: skip
-            for t in range(cells):
-                writes[t] = t * plane
-            kernel_cells(edge, sums, 0, reads, turned, 0, writes, size * width)
             real = min(width, c_size - c0)
             for k in range(min(size, k_size - k0)):
-                transpose(turned, k * width, plane, cells, real, line, 0, cells)
+                for c in range(0, real, lanes):
+                    kernel_cells_in_rows(edge, sums, k * width + c, reads, line, c * cells, cells)
                 at = ((k0 + k) * c_size + c0) * cells
-                out = dw[at : at + real * cells]
-                for i in range(real * cells):
-                    out[i] = line[i] + (out[i] if add else 0)
+                if add:
+                    for i in range(real * cells):
+                        dw[at + i] += line[i]
+                else:
+                    for i in range(real * cells):
+                        dw[at + i] = line[i]
             c0 += width
 
 
