@@ -211,6 +211,6 @@ def _convolve(
 
 
 def _chunk(channels_in: int, channels_out: int, itemsize: int) -> int:
-    """Tiles of one chunk: what fills most of L2, but enough to pay for reading the points."""
-    fitting = (768 << 10) // (36 * itemsize * (channels_in + channels_out))
-    return max(6, fitting // ROWS) * ROWS
+    """Tiles of one chunk: what fits in L2 beside the kernels' points, but a few rows of tiles."""
+    fitting = (448 << 10) // (36 * itemsize * (channels_in + channels_out))
+    return max(4, fitting // ROWS) * ROWS

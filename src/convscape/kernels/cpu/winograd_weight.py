@@ -24,7 +24,7 @@ from convscape.kernels.cpu.winograd_transforms import kernel_cells_in_rows, outp
 
 _BLOCK = 8 * ROWS  # output channels of one block: its sums are 432 KiB
 _TILES = 32  # tiles of one piece of a sum: points of both stay in L1; longer ones lose digits
-_POINT_BYTES = 6 << 20  # points of one chunk, which stays near the cores
+_POINT_BYTES = 12 << 20  # points of one chunk, which stays near the cores
 
 
 @kernel
