@@ -27,7 +27,7 @@ from convscape.kernels.cpu.winograd_weight_points import plane_of, row_of, sprea
 _BLOCK = 8 * ROWS  # output channels of one block: its sums are 432 KiB
 _TILES = 32  # tiles of one piece of a sum: points of both stay in L1; longer ones lose digits
 _POINT_BYTES = 12 << 20  # points of one chunk, which stays near the cores
-_FEW_BYTES = 1152 << 10  # sums of all channels that stay near a core, most of them in its L2
+_FEW_BYTES = 2304 << 10  # sums of all channels that each core keeps near, in L2 or a share of L3
 _FEW_TILES = 96  # tiles of a thread that pay for transforming all its sums
 
 

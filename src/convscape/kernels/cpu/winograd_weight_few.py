@@ -1,4 +1,4 @@
-"""Winograd's weight gradient for few channels, where 36 sums over tiles fit in a core's L2 cache.
+"""Winograd's weight gradient for few channels, where each core keeps 36 sums over tiles of its own.
 
 Each thread takes a share of the tiles. It transforms a few of them, whose points stay in L2 as
 well, adds their products to sums of its own, and goes on; at the end it transforms its sums once.
