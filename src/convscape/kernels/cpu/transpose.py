@@ -51,15 +51,7 @@ def _square(itemsize: int) -> Callable[..., None]:
                 pointer = builder.gep(data(position), [builder.add(args[position + 1], step)])
                 return builder.bitcast(pointer, vector.as_pointer())
 
-            def interleaved(a: Any, b: Any, first: int) -> Any:
-                order = [v for i in range(lanes // 2) for v in (first + i, lanes + first + i)]
-                mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), order)
-                return builder.shuffle_vector(a, b, mask)
-
-            rows = [builder.load(row(0, i), align=itemsize) for i in range(lanes)]
-            for _ in range(lanes.bit_length() - 1):
-                pairs = list(zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True))
-                rows = [interleaved(a, b, half) for a, b in pairs for half in (0, lanes // 2)]
+            rows = turned(builder, [builder.load(row(0, i), align=itemsize) for i in range(lanes)])
             # The last row first: where several go to one place, the first of them stays.
             for i in reversed(range(lanes)):
                 builder.store(rows[i], row(3, i), align=itemsize)
@@ -74,6 +66,21 @@ _BYTES = SIMD.bits // 8
 
 _turn_single = _square(4)
 _turn_double = _square(8)
+
+
+def turned(builder: Any, rows: list[Any]) -> list[Any]:
+    """The columns of a square block, from its rows: as many vectors as a vector has lanes."""
+    lanes = len(rows)
+
+    def interleaved(a: Any, b: Any, first: int) -> Any:
+        order = [v for i in range(lanes // 2) for v in (first + i, lanes + first + i)]
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), order)
+        return builder.shuffle_vector(a, b, mask)
+
+    for _ in range(lanes.bit_length() - 1):
+        pairs = list(zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True))
+        rows = [interleaved(a, b, half) for a, b in pairs for half in (0, lanes // 2)]
+    return rows
 
 
 @kernel
@@ -114,30 +121,3 @@ def transpose_to(src, at, src_step, rows, columns, dst, to, dst_step, places, fi
                 _turn_single(src, source, src_step, dst, to + i, dst_step, places, first + j)
             else:
                 _turn_double(src, source, src_step, dst, to + i, dst_step, places, first + j)
-
-
-@kernel
-def transpose_narrow(src, at, src_step, rows, columns, dst, to, dst_step, scratch):
-    """`transpose` of rows shorter than a vector, which are read on beyond their end.
-
-    `scratch` has room for a square block. Near the end of the memory, where reading on is not
-    allowed, the elements are moved one by one.
-    """
-    lanes = _BYTES // src.itemsize
-    row = 0
-    while (
-        columns < lanes
-        and row + lanes <= rows
-        and at + (row + lanes - 1) * src_step + lanes <= len(src)
-    ):
-        if src.itemsize == 4:
-            _turn_single(src, at + row * src_step, src_step, scratch, 0, lanes, None, 0)
-        else:
-            _turn_double(src, at + row * src_step, src_step, scratch, 0, lanes, None, 0)
-        for j in range(columns):
-            line = dst[to + j * dst_step + row : to + j * dst_step + row + lanes]
-            turned = scratch[j * lanes : (j + 1) * lanes]
-            for i in range(lanes):
-                line[i] = turned[i]
-        row += lanes
-    transpose(src, at + row * src_step, src_step, rows - row, columns, dst, to + row, dst_step)

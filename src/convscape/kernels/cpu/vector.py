@@ -6,7 +6,7 @@ LLVM's vectorizer gives up on a loop that reads and writes dozens of streams, be
 prove them apart. Here the caller promises that the destination does not overlap the source.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from llvmlite import ir
@@ -15,8 +15,12 @@ from numba.extending import intrinsic
 
 from convscape.kernels.cpu.simd import SIMD
 
-Formula = Callable[[Sequence[Any]], Sequence[Any]]
-"""From the values read to the values written, in `+`, `-` and `*` with a constant."""
+Formula = Callable[[Any], Iterable[Any]]
+"""From the values read to the values written, in `+`, `-` and `*` with a constant.
+
+Values are read when they are indexed, and written as they come. One that is needed again behind a
+result may be indexed again: it is then read again, where holding it would take a register.
+"""
 
 _FLAGS = ("contract",)  # a product and a sum may round once
 
@@ -95,17 +99,7 @@ def _emit(
     """The vector loop, and one number at a time for what is left of the run."""
     i64 = ir.IntType(64)
     lanes = SIMD.lanes(itemsize)
-
-    def constant(value: int) -> Any:
-        return ir.Constant(i64, value)
-
-    def pointers(memory: Any, base: Any, relative: Any, many: int) -> list[Any]:
-        offsets = [builder.load(builder.gep(relative, [constant(i)])) for i in range(many)]
-        return [builder.gep(memory, [builder.add(base, offset)]) for offset in offsets]
-
-    read = pointers(*source, numbers[0]) + ([] if another is None else [another])
-    written = pointers(*target, numbers[1])
-    whole = builder.and_(count, constant(-lanes))
+    whole = builder.and_(count, ir.Constant(i64, -lanes))
 
     def loop(first: Any, last: Any, step: int, kind: Any) -> None:
         before = builder.block
@@ -115,17 +109,46 @@ def _emit(
         builder.position_at_end(body)
         c = builder.phi(i64)
         c.add_incoming(first, before)
-
-        def place(pointer: Any) -> Any:
-            return builder.bitcast(builder.gep(pointer, [c]), kind.as_pointer())
-
-        values = [Lanes(builder, builder.load(place(pointer), align=itemsize)) for pointer in read]
-        for pointer, result in zip(written, formula(values), strict=True):
-            builder.store(result.value, place(pointer), align=itemsize)
-        advanced = builder.add(c, constant(step))
+        values = _Values(builder, c, source, numbers[0], another, kind, itemsize)
+        written = _Values(builder, c, target, numbers[1], None, kind, itemsize)
+        for i, result in zip(range(numbers[1]), formula(values), strict=True):
+            builder.store(result.value, written.place(i), align=itemsize)
+        advanced = builder.add(c, ir.Constant(i64, step))
         c.add_incoming(advanced, builder.block)
         builder.cbranch(builder.icmp_signed("<", advanced, last), body, after)
         builder.position_at_end(after)
 
-    loop(constant(0), whole, lanes, ir.VectorType(scalar, lanes))
+    loop(ir.Constant(i64, 0), whole, lanes, ir.VectorType(scalar, lanes))
     loop(whole, count, 1, scalar)
+
+
+class _Values:
+    """Element c of many runs of one array; the addresses come from the table at each use.
+
+    There are more of them than registers for addresses, so nothing is gained by computing them
+    before the loop.
+    """
+
+    def __init__(
+        self, builder: Any, c: Any, memory: tuple[Any, Any, Any], many: int, another: Any,
+        kind: Any, itemsize: int,
+    ) -> None:  # fmt: skip
+        data, base, self.table = memory
+        self.builder, self.kind, self.itemsize, self.many = builder, kind, itemsize, many
+        self.start = builder.gep(data, [builder.add(base, c)])
+        self.another = None if another is None else builder.gep(another, [c])
+
+    def __len__(self) -> int:
+        return self.many + (self.another is not None)
+
+    def place(self, i: int) -> Any:
+        builder = self.builder
+        if i < self.many:
+            entry = builder.gep(self.table, [ir.Constant(ir.IntType(64), i)])
+            pointer = builder.gep(self.start, [builder.load(entry)])
+        else:
+            pointer = self.another
+        return builder.bitcast(pointer, self.kind.as_pointer())
+
+    def __getitem__(self, i: int) -> Lanes:
+        return Lanes(self.builder, self.builder.load(self.place(i), align=self.itemsize))

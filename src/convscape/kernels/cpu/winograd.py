@@ -45,13 +45,13 @@ def _kernel_part(part, parts, edge, weight, strides, flip, channels, lanes, poin
     c_size, k_size = channels
     wide = (k_size + lanes - 1) // lanes * lanes
     low, high = c_size * part // parts, c_size * (part + 1) // parts
-    block, scratch = turning_block(edge, weight, lanes), np.empty(lanes * lanes, weight.dtype)
+    block = turning_block(edge, weight, lanes)
     k0 = 0
     while k0 < k_size:
         width = block_vectors(k_size - k0, lanes) * lanes
         block_points(
             edge, weight, strides, flip, low, high - low, k0, min(width, k_size - k0), width,
-            block, scratch, points, k0 * c_size + low * width, wide * c_size + lanes,
+            lanes, block, points, k0 * c_size + low * width, wide * c_size + lanes,
         )  # fmt: skip
         k0 += width
 
@@ -213,6 +213,6 @@ def _convolve(
 
 
 def _chunk(channels_in: int, channels_out: int, itemsize: int) -> int:
-    """Tiles of one chunk: what fills most of L2, but enough to pay for reading the points."""
-    fitting = (768 << 10) // (36 * itemsize * (channels_in + channels_out))
-    return max(6, fitting // ROWS) * ROWS
+    """Tiles of one chunk: what fits in L2 beside the kernels' points, but a few rows of tiles."""
+    fitting = (448 << 10) // (36 * itemsize * (channels_in + channels_out))
+    return max(4, fitting // ROWS) * ROWS

@@ -78,7 +78,7 @@ def _multiply_part(
     # Planes lie one cache line off a multiple of the page, as in `winograd`.
     result, step = tiles * widest + lanes, _DEPTH * widest + lanes
     products, points = np.empty(36 * result, y.dtype), np.empty(36 * step, y.dtype)
-    block, scratch = turning_block(edge, weight, lanes), np.empty(lanes * lanes, y.dtype)
+    block = turning_block(edge, weight, lanes)
     border = np.empty(edge * edge * widest, y.dtype)
     gathered = np.arange(36) * result
     placed, bordered = np.empty(edge * edge, np.int64), np.arange(edge * edge) * widest
@@ -93,8 +93,8 @@ def _multiply_part(
         for c0 in range(0, c_size, _DEPTH):
             depth = min(_DEPTH, c_size - c0)
             block_points(
-                edge, weight, strides, flip, c0, depth, k0, real, width, block, scratch,
-                points, 0, step,
+                edge, weight, strides, flip, c0, depth, k0, real, width, lanes,
+                block, points, 0, step,
             )  # fmt: skip
             for e in range(36):
                 at, by = e * plane + c0, e * step

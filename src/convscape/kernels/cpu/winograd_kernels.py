@@ -1,19 +1,24 @@
 """Winograd's points of the kernels, from weights in any order of axes.
 
 The points of a block of output channels lie as [36][c][lane]: output channels must become
-neighbours. In Keras's order of axes they are; in PyTorch's, plain or channels-last, a block of
-kernels is turned in registers first.
+neighbours. In Keras's order of axes they are. In PyTorch's plain order a kernel's cells are, and
+a vector's lanes of kernels are turned in registers; in its channels-last order input channels are,
+and blocks of them are turned first.
 """
 
 import numpy as np
 
+from convscape.kernels.cpu.fetch import fetch
 from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.tile import WIDEST
-from convscape.kernels.cpu.transpose import transpose, transpose_narrow
-from convscape.kernels.cpu.winograd_transforms import kernel_points
+from convscape.kernels.cpu.transpose import transpose
+from convscape.kernels.cpu.turned import reach
+from convscape.kernels.cpu.winograd_transforms import kernel_points, kernel_points_of_rows
 
 RUN = 16
-"""Input channels whose kernels are turned and transformed at once."""
+"""Input channels whose kernels are turned at once, where a block of them is."""
+
+_AHEAD = 6  # input channels that kernels are asked for before they are turned
 
 
 @kernel
@@ -24,8 +29,9 @@ def turning_block(edge, weight, lanes):
 
 @kernel
 def block_points(
-    edge, weight, strides, flip, first, channels, k0, real, width, block, scratch, points, to, step
-):
+    edge, weight, strides, flip, first, channels, k0, real, width, lanes, block,
+    points, to, step,
+):  # fmt: skip
     """Set points[to + e step + (c - first) width + j] for `channels` input channels c from `first`.
 
     Weights are (k, c, side, side), side = 7 - edge, with these strides; j runs over `real`
@@ -46,7 +52,12 @@ def block_points(
         cell = cells - 1 - t if flip else t
         reads[t] = cell * width
         direct[t] = cell // side * sr + cell % side * ss
-    plain = sr == side * ss and ss == 1
+    if sr == side * ss and ss == 1:
+        _plain_points(
+            edge, weight, sk, sc, flip, first, channels, k0, real, width, lanes, block, points,
+            writes,
+        )  # fmt: skip
+        return
     for start in range(first, first + channels, RUN):
         run = min(RUN, first + channels - start)
         at, out = k0 * sk + start * sc, (start - first) * width
@@ -56,35 +67,46 @@ def block_points(
                     edge, weight, at + c * sc, direct, points, out + c * width, writes, width
                 )
             continue
-        if plain and sc == cells:
-            transpose(weight, at, sk, real, run * cells, block, 0, width)
-        elif plain and sk == cells:
-            for c in range(run):
-                transpose_narrow(
-                    weight,
-                    at + c * sc,
-                    cells,
-                    real,
-                    cells,
-                    block,
-                    c * cells * width,
-                    width,
-                    scratch,
-                )
-        elif sc == 1:
+        if sc == 1:
             for t in range(cells):
                 source = at + t // side * sr + t % side * ss
                 transpose(weight, source, sk, real, run, block, t * width, cells * width)
         else:
             for c in range(run):
                 for t in range(cells):
-                    source = weight[at + c * sc + t // side * sr + t % side * ss :]
-                    line = block[(c * cells + t) * width : (c * cells + t) * width + real]
+                    source = at + c * sc + t // side * sr + t % side * ss
+                    line = (c * cells + t) * width
                     for j in range(real):
-                        line[j] = source[j * sk]
+                        block[line + j] = weight[source + j * sk]
         for c in range(run):
             for t in range(cells):
                 block[(c * cells + t) * width + real : (c * cells + t + 1) * width] = 0
             kernel_points(
                 edge, block, c * cells * width, reads, points, out + c * width, writes, width
             )
+
+
+@kernel
+def _plain_points(
+    edge, weight, sk, sc, flip, first, channels, k0, real, width, lanes, block, points, writes,
+):  # fmt: skip
+    """`block_points` of kernels whose cells are neighbours, sk and sc apart."""
+    cells = (7 - edge) ** 2
+    whole = reach(cells, lanes)
+    reads = np.empty(cells, np.int64)
+    for t in range(cells):
+        reads[t] = (cells - 1 - t if flip else t) * lanes
+    for v in range(0, width, lanes):
+        for c in range(channels):
+            source, out = (k0 + v) * sk + (first + c) * sc, c * width + v
+            if v + lanes <= real and source + (lanes - 1) * sk + whole <= len(weight):
+                for i in range(lanes):
+                    fetch(weight, source + i * sk + _AHEAD * sc)
+                kernel_points_of_rows(edge, flip, weight, source, sk, points, out, writes)
+                continue
+            # Few kernels are left, or the memory ends.
+            for t in range(cells):
+                for j in range(lanes):
+                    there = v + j < real
+                    block[t * lanes + j] = weight[source + j * sk + t] if there else 0
+            kernel_points(edge, block, 0, reads, points, out, writes, lanes)

@@ -17,10 +17,11 @@ arXiv 1509.09308; choice of points: B. Barabasz et al., "Error Analysis and Impr
 of Winograd Convolution for Deep Neural Networks", arXiv 1803.10986; these are the ones ncnn uses.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import sqrt
 from typing import Any
 
+from convscape.kernels.cpu.turned import from_rows, to_rows
 from convscape.kernels.cpu.vector import elementwise
 
 ROOT = sqrt(2)
@@ -108,36 +109,60 @@ def kernel5_adjoint_line(
     )
 
 
-def both_axes(line: Line, size: int) -> Callable[[Sequence[Any]], list[Any]]:
-    """A line transform applied to the columns, then the rows, of a size x size tile."""
+TOGETHER = ((0, 1, 2, 3, 4, 5),)
+"""Rows of a result in one group."""
 
-    def transform(values: Sequence[Any]) -> list[Any]:
-        columns = [line(*values[j : size * size : size]) for j in range(size)]
-        rows = [line(*(column[i] for column in columns)) for i in range(len(columns[0]))]
-        return [value for row in rows for value in row]
+APART = ((0,), (1, 2, 3, 4), (5,))
+"""Rows of a 6x6 result in groups: those of the finite roots share their sums."""
+
+
+def both_axes(
+    line: Line, size: int, groups: tuple[tuple[int, ...], ...] = TOGETHER
+) -> Callable[[Sequence[Any]], Iterator[Any]]:
+    """A line transform applied to the columns, then the rows, of a size x size tile.
+
+    A group's columns are transformed when its rows are about to be, so that few values are alive
+    at once: they fit the registers, where 36 do not. What a group does not use is not computed.
+    """
+
+    def transform(values: Sequence[Any]) -> Iterator[Any]:
+        for group in groups:
+            columns = [line(*(values[i * size + j] for i in range(size))) for j in range(size)]
+            for i in group[: len(columns[0])]:
+                yield from line(*(column[i] for column in columns))
 
     return transform
 
 
-def _finished(line: Line, relu: bool) -> Callable[[Sequence[Any]], list[Any]]:
+def _finished(line: Line, relu: bool) -> Callable[[Sequence[Any]], Iterator[Any]]:
     """An output transform of 36 points and a bias, and a ReLU when asked for."""
 
-    def transform(values: Sequence[Any]) -> list[Any]:
-        *points, bias = values
-        sums = [value + bias for value in both_axes(line, 6)(points)]
-        return [value.positive() for value in sums] if relu else sums
+    def transform(values: Sequence[Any]) -> Iterator[Any]:
+        bias = values[36]
+        for value in both_axes(line, 6)(values):
+            total = value + bias
+            yield total.positive() if relu else total
 
     return transform
 
 
-input_tile = elementwise(both_axes(input_line, 6), 36, 36)
-kernel3_tile = elementwise(both_axes(kernel3_line, 3), 9, 36)
-kernel5_tile = elementwise(both_axes(kernel5_line, 5), 25, 36)
+def _reversed(line: Line, size: int) -> Callable[[Sequence[Any]], Iterator[Any]]:
+    """The transform of the kernel whose cells come in reverse order."""
+    return lambda values: both_axes(line, size, APART)(values[::-1])
+
+
+input_tile = elementwise(both_axes(input_line, 6, APART), 36, 36)
+kernel3_tile = elementwise(both_axes(kernel3_line, 3, APART), 9, 36)
+kernel5_tile = elementwise(both_axes(kernel5_line, 5, APART), 25, 36)
+kernel3_rows = from_rows(both_axes(kernel3_line, 3, APART), 9)
+kernel5_rows = from_rows(both_axes(kernel5_line, 5, APART), 25)
+kernel3_reversed_rows = from_rows(_reversed(kernel3_line, 3), 9)
+kernel5_reversed_rows = from_rows(_reversed(kernel5_line, 5), 25)
 output4_tile = elementwise(_finished(output4_line, relu=False), 36, 16, extra=True)
 output2_tile = elementwise(_finished(output2_line, relu=False), 36, 4, extra=True)
 output4_relu_tile = elementwise(_finished(output4_line, relu=True), 36, 16, extra=True)
 output2_relu_tile = elementwise(_finished(output2_line, relu=True), 36, 4, extra=True)
-output4_adjoint_tile = elementwise(both_axes(output4_adjoint_line, 4), 16, 36)
-output2_adjoint_tile = elementwise(both_axes(output2_adjoint_line, 2), 4, 36)
-kernel3_adjoint_tile = elementwise(both_axes(kernel3_adjoint_line, 6), 36, 9)
-kernel5_adjoint_tile = elementwise(both_axes(kernel5_adjoint_line, 6), 36, 25)
+output4_adjoint_tile = elementwise(both_axes(output4_adjoint_line, 4, APART), 16, 36)
+output2_adjoint_tile = elementwise(both_axes(output2_adjoint_line, 2, APART), 4, 36)
+kernel3_adjoint_rows = to_rows(both_axes(kernel3_adjoint_line, 6), 36)
+kernel5_adjoint_rows = to_rows(both_axes(kernel5_adjoint_line, 6), 36)

@@ -9,9 +9,13 @@ takes.
 from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.winograd_points import (
     input_tile,
-    kernel3_adjoint_tile,
+    kernel3_adjoint_rows,
+    kernel3_reversed_rows,
+    kernel3_rows,
     kernel3_tile,
-    kernel5_adjoint_tile,
+    kernel5_adjoint_rows,
+    kernel5_reversed_rows,
+    kernel5_rows,
     kernel5_tile,
     output2_adjoint_tile,
     output2_relu_tile,
@@ -38,6 +42,20 @@ def kernel_points(edge, weight, at, reads, out, to, writes, count):
 
 
 @kernel
+def kernel_points_of_rows(edge, flip, weight, at, step, out, to, writes):
+    """G g G^T of a vector's lanes of kernels whose cells are neighbours, read `step` apart."""
+    if edge == 4:
+        if flip:
+            kernel3_reversed_rows(weight, at, step, out, to, writes)
+        else:
+            kernel3_rows(weight, at, step, out, to, writes)
+    elif flip:
+        kernel5_reversed_rows(weight, at, step, out, to, writes)
+    else:
+        kernel5_rows(weight, at, step, out, to, writes)
+
+
+@kernel
 def output_cells(edge, relu, products, at, reads, out, to, writes, count, bias, k0):
     """A^T m A plus bias: 36 points to 16 or 4 output cells."""
     if edge == 4:
@@ -61,9 +79,12 @@ def output_points(edge, dy, at, reads, out, to, writes, count):
 
 
 @kernel
-def kernel_cells(edge, sums, at, reads, out, to, writes, count):
-    """G^T u G: 36 points to 9 or 25 cells of the weight gradient."""
+def kernel_cells_in_rows(edge, sums, at, reads, out, to, step):
+    """G^T u G: 36 points to 9 or 25 cells of the weight gradient, for a vector's lanes of kernels.
+
+    Those lie `step` apart in the result; see `convscape.kernels.cpu.turned`.
+    """
     if edge == 4:
-        kernel3_adjoint_tile(sums, at, reads, out, to, writes, count, sums, 0)
+        kernel3_adjoint_rows(sums, at, reads, out, to, step)
     else:
-        kernel5_adjoint_tile(sums, at, reads, out, to, writes, count, sums, 0)
+        kernel5_adjoint_rows(sums, at, reads, out, to, step)

@@ -3,7 +3,8 @@
     dg = G^T [ Σ_tiles (A dy A^T) ⊙ (B^T d B) ] G
 
 Tiles are taken in chunks that fit the last level of the cache: first their points, then 36 matrix
-products whose sum runs over tiles, and at the end one transform of the sums.
+products whose sum runs over tiles, and at the end one transform of the sums. With few channels
+`winograd_weight_few` keeps everything in each core's own cache.
 """
 
 from math import prod
@@ -12,80 +13,27 @@ import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu import winograd_weight_few
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
-from convscape.kernels.cpu.transpose import transpose
-from convscape.kernels.cpu.winograd_tiles import gather, inside, load_tile
-from convscape.kernels.cpu.winograd_transforms import kernel_cells, output_points
+from convscape.kernels.cpu.turned import reach
+from convscape.kernels.cpu.winograd_transforms import kernel_cells_in_rows
+from convscape.kernels.cpu.winograd_weight_points import plane_of, row_of, spread_tiles
 
 _BLOCK = 8 * ROWS  # output channels of one block: its sums are 432 KiB
 _TILES = 32  # tiles of one piece of a sum: points of both stay in L1; longer ones lose digits
-_POINT_BYTES = 6 << 20  # points of one chunk, which stays near the cores
-
-
-@kernel
-def _spread_part(
-    part, parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, first,
-    count, spread, given,
-):  # fmt: skip
-    """Points of x and of dy for the tiles [first, first + count), a share of them."""
-    _, h_size, w_size = grid
-    c_size, k_size = channels
-    down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
-    c_row, k_row = _row(c_size, lanes), _row(k_size, lanes)
-    c_plane, k_plane = _plane(count, c_row, lanes), _plane(count, k_row, lanes)
-    cells = edge * edge
-    patch, dy_patch = np.empty(36 * c_size, x.dtype), np.empty(cells * k_size, x.dtype)
-    within, patched, writes = np.empty(36, np.int64), np.empty(36, np.int64), np.empty(36, np.int64)
-    dy_within, dy_patched = np.empty(cells, np.int64), np.empty(cells, np.int64)
-    dy_writes = np.empty(36, np.int64)
-    for e in range(36):
-        within[e] = e // 6 * strides[1] + e % 6 * strides[2]
-        patched[e] = e * c_size
-        writes[e] = e * c_plane
-        dy_writes[e] = e * k_plane
-    for o in range(cells):
-        dy_within[o] = o // edge * dy_strides[1] + o % edge * dy_strides[2]
-        dy_patched[o] = o * k_size
-    for t in range(count * part // parts, count * (part + 1) // parts):
-        line, tx = divmod(first + t, across)
-        n, ty = divmod(line, down)
-        load_tile(
-            x, strides, size, c_size, ty * edge - corner[0], tx * edge - corner[1],
-            n * strides[0], within, patch, patched, spread, t * c_row, writes,
-        )  # fmt: skip
-        at, to, bounds = n * dy_strides[0], t * k_row, (h_size, w_size)
-        if inside(ty * edge, tx * edge, bounds, edge):
-            at += ty * edge * dy_strides[1] + tx * edge * dy_strides[2]
-            output_points(edge, dy, at, dy_within, given, to, dy_writes, k_size)
-        else:
-            gather(dy, dy_strides, bounds, k_size, ty * edge, tx * edge, at, edge, dy_patch)
-            output_points(edge, dy_patch, 0, dy_patched, given, to, dy_writes, k_size)
+_POINT_BYTES = 12 << 20  # points of one chunk, which stays near the cores
+_FEW_BYTES = 2304 << 10  # sums of all channels that each core keeps near, in L2 or a share of L3
+_FEW_TILES = 96  # tiles of a thread that pay for transforming all its sums
 
 
 @team
 def _spread_team(index, parts, *given):
-    divide(_spread_part, index, parts, given)
-
-
-@kernel
-def _row(channels, lanes):
-    """Length of a row of points: whole vectors, and one cache line off a multiple of the page."""
-    return (channels + lanes - 1) // lanes * lanes + lanes
-
-
-@kernel
-def _plane(count, row, lanes):
-    """Distance of two planes of rows: an odd number of vectors.
-
-    A tile's 36 points are written at this distance. Were it a large power of two times something,
-    they would compete for a few sets of the cache; an odd number of lines uses all.
-    """
-    return (count * row // lanes | 1) * lanes
+    divide(spread_tiles, index, parts, given)
 
 
 @kernel
@@ -93,16 +41,15 @@ def _multiply_part(part, parts, edge, spread, given, count, channels, lanes, add
     """The gradient (k, c, side, side) from the chunk's tiles, or added to it; a share of the k."""
     c_size, k_size = channels
     cells = (7 - edge) ** 2
-    c_row, k_row = _row(c_size, lanes), _row(k_size, lanes)
-    c_plane, k_plane = _plane(count, c_row, lanes), _plane(count, k_row, lanes)
+    c_row, k_row = row_of(c_size, lanes), row_of(k_size, lanes)
+    c_plane, k_plane = plane_of(count, c_row, lanes), plane_of(count, k_row, lanes)
     lots = (k_size + ROWS - 1) // ROWS
     low, high = lots * part // parts * ROWS, lots * (part + 1) // parts * ROWS
     widest = WIDEST * lanes
     # The sums of one block stay in L2 until they are transformed.
     sums = np.empty(36 * (_BLOCK * widest + lanes), dw.dtype)
-    turned = np.empty(cells * (_BLOCK * widest + lanes), dw.dtype)
-    line = np.empty(cells * widest, dw.dtype)
-    reads, writes = np.empty(36, np.int64), np.empty(cells, np.int64)
+    line = np.empty(cells * widest + reach(cells, lanes), dw.dtype)
+    reads = np.empty(36, np.int64)
     for k0 in range(low, high, _BLOCK):
         rows = np.arange(k0, k0 + _BLOCK)  # what lies behind the last row is 0, or not looked at
         size = min(_BLOCK, high - k0)
@@ -127,16 +74,17 @@ def _multiply_part(part, parts, edge, spread, given, count, channels, lanes, add
                                 vectors, given, rows, k, at, 0, k_row, spread, b, 0, c_row, 1,
                                 depth, sums, e * plane + k * width,
                             )  # fmt: skip
-            for t in range(cells):
-                writes[t] = t * plane
-            kernel_cells(edge, sums, 0, reads, turned, 0, writes, size * width)
             real = min(width, c_size - c0)
             for k in range(min(size, k_size - k0)):
-                transpose(turned, k * width, plane, cells, real, line, 0, cells)
+                for c in range(0, real, lanes):
+                    kernel_cells_in_rows(edge, sums, k * width + c, reads, line, c * cells, cells)
                 at = ((k0 + k) * c_size + c0) * cells
-                out = dw[at : at + real * cells]
-                for i in range(real * cells):
-                    out[i] = line[i] + (out[i] if add else 0)
+                if add:
+                    for i in range(real * cells):
+                        dw[at + i] += line[i]
+                else:
+                    for i in range(real * cells):
+                        dw[at + i] = line[i]
             c0 += width
 
 
@@ -157,6 +105,11 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     dy_memory, dy_strides = padded(dy, ((0, 0), (0, 0)), threads)
     c_row, k_row = (-(-v // lanes) * lanes + lanes for v in channels)
     tiles = n * -(-outputs[0] // edge) * -(-outputs[1] // edge)
+    if 36 * x.itemsize * c * k <= _FEW_BYTES and tiles >= _FEW_TILES * threads:
+        return winograd_weight_few.weight_grad(
+            edge, memory, strides, (h, w), dy_memory, dy_strides, channels, lanes, corner,
+            (n, *outputs), threads,
+        ).reshape(geometry.weight_shape)  # fmt: skip
     # As many tiles at once as fit the last level of the cache; chunks of one size.
     most = max(_TILES, _POINT_BYTES // (36 * x.itemsize * (c_row + k_row)))
     chunk = -(-tiles // -(-tiles // most))

@@ -1,0 +1,109 @@
+"""Winograd's weight gradient for few channels, where each core keeps 36 sums over tiles of its own.
+
+Each thread takes a share of the tiles. It transforms a few of them, whose points stay in L2 as
+well, adds their products to sums of its own, and goes on; at the end it transforms its sums once.
+So points, of which large images have many, never leave the core.
+"""
+
+import numpy as np
+
+from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.layout import Array
+from convscape.kernels.cpu.simd import ROWS
+from convscape.kernels.cpu.threads import launch
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
+from convscape.kernels.cpu.turned import reach
+from convscape.kernels.cpu.winograd_transforms import kernel_cells_in_rows
+from convscape.kernels.cpu.winograd_weight_points import plane_of, row_of, spread_tiles
+
+TILES = 24
+"""Tiles of one chunk, and of one piece of a sum."""
+
+
+@kernel
+def _few_part(
+    part, parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, dw
+):
+    """The gradient from a share of the tiles, at dw[part]."""
+    c_size, k_size = channels
+    cells = (7 - edge) ** 2
+    tiles = grid[0] * ((grid[1] + edge - 1) // edge) * ((grid[2] + edge - 1) // edge)
+    first, last = tiles * part // parts, tiles * (part + 1) // parts
+    c_row, k_row = row_of(c_size, lanes), row_of(k_size, lanes)
+    many, widest = (k_size + ROWS - 1) // ROWS * ROWS, WIDEST * lanes
+    # A tile of registers may read on behind the last row; what it makes of that is dropped.
+    spread = np.zeros(36 * plane_of(TILES, c_row, lanes) + widest, x.dtype)
+    given = np.zeros(36 * plane_of(TILES, k_row, lanes) + ROWS, x.dtype)
+    plane = many * ((c_size + lanes - 1) // lanes * lanes + widest) + lanes
+    sums = np.zeros(36 * plane, x.dtype)
+    rows, reads = np.arange(many), np.arange(36) * plane
+    line = np.empty(cells * widest + reach(cells, lanes), x.dtype)
+    for start in range(first, last, TILES):
+        count = min(TILES, last - start)
+        spread_tiles(
+            0, 1, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, start,
+            count, spread, given,
+        )  # fmt: skip
+        c_plane, k_plane = plane_of(count, c_row, lanes), plane_of(count, k_row, lanes)
+        for e in range(36):
+            c0 = 0
+            while c0 < c_size:
+                vectors = block_vectors(c_size - c0, lanes)
+                for k in range(0, many, ROWS):
+                    multiply_add(
+                        vectors, given, rows, k, e * k_plane, 0, k_row, spread, e * c_plane + c0,
+                        0, c_row, 1, count, sums, e * plane + many * c0 + k * vectors * lanes,
+                    )  # fmt: skip
+                c0 += vectors * lanes
+    c0 = 0
+    while c0 < c_size:
+        width = block_vectors(c_size - c0, lanes) * lanes
+        real = min(width, c_size - c0)
+        for k in range(k_size):
+            for c in range(0, real, lanes):
+                at = many * c0 + k * width + c
+                kernel_cells_in_rows(edge, sums, at, reads, line, c * cells, cells)
+            to = ((part * k_size + k) * c_size + c0) * cells
+            for i in range(real * cells):
+                dw[to + i] = line[i]
+        c0 += width
+
+
+@team
+def _few_team(index, parts, *given):
+    divide(_few_part, index, parts, given)
+
+
+def weight_grad(
+    edge: int, x: Array, strides: tuple[int, int, int], size: tuple[int, int], dy: Array,
+    dy_strides: tuple[int, int, int], channels: tuple[int, int], lanes: int,
+    corner: tuple[int, ...], grid: tuple[int, ...], threads: int,
+) -> Array:  # fmt: skip
+    """The gradient, flat (k, c, side, side), from flat channels-last x and dy.
+
+    Args:
+        edge: Of an output tile: 4 with 3x3 kernels, 2 with 5x5.
+        x: The input's memory.
+        strides: Its strides of n, h and w in elements.
+        size: (H, W) of the input.
+        dy: The memory of the output's gradient.
+        dy_strides: Its strides of n, h and w.
+        channels: Input and output channels.
+        lanes: Elements of a vector.
+        corner: What the first tile reads of padding above and on the left.
+        grid: (n, h, w) of the output.
+        threads: Threads to use, each on sums of its own.
+    """
+    numbers = (7 - edge) ** 2 * channels[0] * channels[1]
+    dw = workspace.empty(threads * numbers, x.dtype)
+    dw[:] = 0  # a forked process runs one share only
+    launch(
+        _few_team, threads,
+        edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, dw,
+    )  # fmt: skip
+    total = dw[:numbers]
+    for part in range(1, threads):
+        total += dw[part * numbers : (part + 1) * numbers]
+    return total
