@@ -198,10 +198,17 @@ def test_direct_takes_the_cheapest_that_sums_products_as_they_are() -> None:
 
 
 def test_a_weight_gradient_is_chosen_for_itself() -> None:
-    g = Geometry.of((28, 28), 3, 1, 1, in_channels=24, out_channels=64)
-    problem = Problem("convolution", (1, 24, 28, 28), geometry=g)
+    g = Geometry.of((7, 7), 3, 1, 1, in_channels=64, out_channels=64)
+    problem = Problem("convolution", (1, 64, 7, 7), geometry=g)
     assert choose(problem).name == "winograd"
     assert choose(replace(problem, direction="weight_gradient")).name == "gemm"
+
+
+def test_weights_that_are_arranged_already_cost_the_matrix_product_nothing() -> None:
+    g = Geometry.of((7, 7), 3, 1, 1, in_channels=512, out_channels=512)
+    problem = Problem("convolution", (1, 512, 7, 7), geometry=g)
+    assert choose(problem).name == "winograd"
+    assert choose(replace(problem, constant=True)).name == "gemm"
 
 
 # --- processes ---------------------------------------------------------------------------------

@@ -271,11 +271,12 @@ def test_a_constant_weight_gives_what_the_weight_gives(case: Case) -> None:
 def test_a_layers_convolution_is_chosen_once_and_gives_the_same(case: Case) -> None:
     x, w, b, _ = case.arrays(torch.float32)
     given = case.stride, case.padding, case.dilation, case.groups
-    call = ops.ConstantWeight(w).convolution(x, b, 0.5, *given)
+    call = ops.ConstantWeight(w).convolution(x, b, 50.0, *given)
     for layout in (contiguous, channels_last):
         for images in (x, x + 1):
-            want = ops.conv2d(layout(images), w, b, *given, relu=0.5)
-            assert torch.equal(call(layout(images)), want)
+            want = ops.conv2d(layout(images), w, b, *given, relu=50.0)
+            # With the weights arranged already another algorithm may be the cheapest.
+            assert error(call(layout(images)), want) < 1e-5
 
 
 # --- bad input ---------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ class Problem:
         device: Kind of device the arrays are on, such as "cpu".
         geometry: Windows and channels of a convolution or pooling; None for batch normalization.
         direction: "forward" (the input gradient costs the same) or "weight_gradient".
+        constant: Whether the weights stay as they are and were arranged in an earlier call.
     """
 
     op: str
@@ -29,6 +30,7 @@ class Problem:
     device: str = "cpu"
     geometry: Geometry | None = None
     direction: str = "forward"
+    constant: bool = False
 
     @property
     def work(self) -> int:

@@ -1,11 +1,11 @@
 """What each algorithm costs: predicted nanoseconds of one thread, by which `choose` decides.
 
-The weights were fitted to 26 measured 3x3 layers (2 to 56 cells a side, 16 to 512 channels, batches
-1 to 64) on one core of an AMD EPYC (Zen 4, AVX-512, 116 GFLOP/s): predictions lie within 20 % of
-the measured times, one of them within 40 %. Winograd's weights for 5x5 were fitted to 16 layers (4
-to 64 cells a side, 3 to 256 channels, batches 1 to 16): most within 20 %, the worst within 40 %.
-Another CPU is faster or slower, but seldom for one algorithm alone; `convscape bench explain
---measure` shows both numbers side by side.
+The weights were fitted on one core of an AMD EPYC (Zen 4, AVX-512, 116 GFLOP/s). The matrix
+product's: 18 layers (2 to 112 cells a side, 3 to 2048 channels, batches 1 to 64); forward within
+15 % of the measured times, weight gradients within 30 %, one within 40 %. Winograd's: 3x3 layers
+within 15 %, 5x5 within 21 %. On 26 3x3 layers and two threads the algorithm taken was the fastest
+or within 10 % of it, but for 3 of 78 problems. Another CPU is faster or slower, but seldom for one
+algorithm alone; `convscape bench explain --measure` shows both numbers side by side.
 """
 
 from math import prod
@@ -16,8 +16,10 @@ LANES = 16
 """Of the widest vector; what idle lanes cost on a narrower one is less."""
 
 _ROWS = 6  # of the register tile
-_WIDE = 512  # pixels of an image from which on the weight gradient's columns are k, not c
+_WIDE = 128  # pixels of an image from which on the weight gradient's columns are k, not c
+_WIDE_WITHOUT = 48  # the same where no cell is padded
 _CHUNK = 102  # tiles for which Winograd transforms the kernels once
+_CALL = 16_000  # nanoseconds of a call of the matrix product, as fitted
 _START = 20_000  # nanoseconds of a call before the first product
 
 
@@ -35,14 +37,16 @@ def matrix_product(problem: Problem) -> int:
     moved = pixels * (geometry.in_channels + geometry.out_channels)
     taps = problem.shape[0] * _taps(problem, outputs)
     if problem.direction == "weight_gradient":
-        if prod(outputs) >= _WIDE:
+        padded = any(w.padding != (0, 0) for w in geometry.windows)
+        if prod(outputs) >= (_WIDE if padded else _WIDE_WITHOUT):
             cells = rounded(c * prod(geometry.kernel), _ROWS)
             products = pixels * cells * rounded(k, LANES) * geometry.groups
         else:
             products = taps * rounded(c, LANES) * rounded(k, _ROWS) * geometry.groups
-        return int(0.0207 * products + 1.0 * weights + 0.24 * moved) + _START
+        return int(0.0181 * products + 0.51 * weights + 0.16 * moved) + _CALL
     products = rounded(taps, _ROWS) * c * rounded(k, LANES) * geometry.groups
-    return int(0.0183 * products + 0.9 * weights + 0.48 * moved) + _START
+    packing = 0 if problem.constant else 0.385 * weights
+    return int(0.0181 * products + packing + 0.054 * moved) + _CALL
 
 
 def winograd(problem: Problem) -> int:
@@ -54,21 +58,19 @@ def winograd(problem: Problem) -> int:
     narrow = edge == 2  # fitted apart: fewer cells to transform, and longer kernels
     # A transform of one channel takes as long as that of a vector's sixteen.
     moved = tiles * sum(LANES * (m // LANES + m % LANES) for m in (c, k))
-    # Fitted before the transforms kept to the registers: up to 1.8 times the time of today, most
-    # where channels are few. What they err towards is the exact sum.
     if problem.direction == "weight_gradient":
         products = 36 * tiles * rounded(c, LANES) * rounded(k, _ROWS)
-        product, move, weight = (0.0362, 2.9, 7.0) if narrow else (0.0213, 17.2, 10.6)
+        product, move, weight = (0.0172, 6.3, 22.0) if narrow else (0.0201, 5.3, 8.9)
         return int(product * products + move * moved + weight * c * k) + _START
     chunks = max(1, -(-tiles // _CHUNK))
     products = 36 * chunks * rounded(-(-tiles // chunks), _ROWS) * c * rounded(k, LANES)
-    product, move, weight = (0.0220, 3.3, 14.6) if narrow else (0.0207, 11.3, 6.1)
+    product, move, weight = (0.0165, 3.5, 15.0) if narrow else (0.0170, 5.7, 4.9)
     return int(product * products + move * moved + weight * chunks * c * k) + _START
 
 
 def direct(problem: Problem) -> int:
     """A sum over the kernel's cells, whose limit is reading them: nothing else competes with it."""
-    return int(0.03 * problem.work) + _START
+    return int(0.03 * problem.work) + _CALL
 
 
 def memory_bound(problem: Problem) -> int:

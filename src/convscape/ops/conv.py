@@ -73,7 +73,7 @@ class ConstantWeight:
         weight = self.tensor
         check(x, weight, bias)
         geometry, kernels = plan(
-            x.shape, weight.shape, dtype_name(x), x.device.type, *map(fixed, given), "auto"
+            x.shape, weight.shape, dtype_name(x), x.device.type, *map(fixed, given), "auto", True
         )
         if kernels is None:
             return lambda x: rectified(_framework(x, weight, bias, geometry), relu)
@@ -149,7 +149,7 @@ def conv2d(
     check(x, weight, bias)
     geometry, kernels = plan(
         x.shape, weight.shape, dtype_name(x), x.device.type, fixed(stride), fixed(padding),
-        fixed(dilation), groups, algorithm,
+        fixed(dilation), groups, algorithm, constant is not None,
     )  # fmt: skip
     if kernels is None:
         return rectified(_framework(x, weight, bias, geometry), relu)
@@ -163,14 +163,14 @@ def conv2d(
 @lru_cache(maxsize=1024)  # a network asks for the same few again and again
 def plan(
     shape: torch.Size, weight_shape: torch.Size, dtype: str, device: str, stride: Any,
-    padding: Any, dilation: Any, groups: int, algorithm: str,
+    padding: Any, dilation: Any, groups: int, algorithm: str, constant: bool = False,
 ) -> tuple[Geometry, tuple[Any, Any] | None]:  # fmt: skip
     """The windows, and the modules for forward and input gradient and for the weight gradient.
 
     None for the modules where the framework computes.
     """
     geometry = geometry_of(shape, weight_shape, stride, padding, dilation, groups)
-    wanted = Problem("convolution", tuple(shape), dtype, device, geometry)
+    wanted = Problem("convolution", tuple(shape), dtype, device, geometry, constant=constant)
     row = choose(wanted, algorithm)
     if row.module is None:
         return geometry, None
