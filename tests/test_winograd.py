@@ -9,6 +9,7 @@ import torch
 
 from convscape import Geometry, InputError, ops
 from convscape.kernels import Problem, choose, load
+from convscape.kernels.cpu import winograd
 from convscape.kernels.cpu import winograd_points as points
 
 ROOT = sympy.sqrt(2)
@@ -92,3 +93,18 @@ def test_float64_is_left_to_the_plain_sum() -> None:
     g = Geometry.of((8, 8), 3, in_channels=64, out_channels=64)
     with pytest.raises(InputError, match="computes in float32"):
         choose(Problem("convolution", (8, 64, 8, 8), "float64", geometry=g), "winograd")
+
+
+def test_the_weight_gradient_keeps_its_digits_over_many_tiles() -> None:
+    # Few channels and many tiles: each core adds them all to sums of its own.
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(8, 32, 96, 96, generator=generator)
+    dy = torch.randn(8, 40, 96, 96, generator=generator)
+    g = Geometry.of((96, 96), 3, 1, 1, in_channels=32, out_channels=40)
+    given = dy.double(), x.double(), torch.zeros(40, 32, 3, 3, dtype=torch.float64)
+    options = None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [False, True, False]
+    exact = torch.ops.aten.convolution_backward(*given, *options)[1]
+    for threads in (1, 2):
+        dw = winograd.weight_grad(x.numpy(), dy.numpy(), g, threads)
+        worst = (torch.from_numpy(dw).double() - exact).abs().max()
+        assert worst / exact.pow(2).mean().sqrt() < 1e-5

@@ -15,12 +15,11 @@ import numpy as np
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, is_channels_last
+from convscape.kernels.cpu.layout import Array, blank, is_channels_last
 from convscape.kernels.cpu.pool_average import shares
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
     backward,
-    blank,
     in_line,
     interleave,
     planes,

@@ -13,7 +13,6 @@ import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.window import Window
-from convscape.kernels.cpu import memory
 from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.simd import SIMD
@@ -82,15 +81,6 @@ def firsts(geometry: Geometry, spatial: tuple[int, int], dtype: Any) -> Array:
 def in_line(x: Array, last: bool) -> Array:
     """An array's memory as one dimension, in channels-last or plain order; copied if need be."""
     return (x.transpose(0, 2, 3, 1) if last else x).ravel()
-
-
-def blank(shape: tuple[int, int, int, int], dtype: Any, last: bool) -> tuple[Array, Array]:
-    """`layout.empty`, as one dimension and as what it is."""
-    n, c, h, w = shape
-    line = memory.empty(n * c * h * w, dtype)
-    if last:
-        return line, line.reshape(n, h, w, c).transpose(0, 3, 1, 2)
-    return line, line.reshape(shape)
 
 
 def teams(cells: int, last: bool) -> int:

@@ -13,10 +13,9 @@ import numpy as np
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, is_channels_last
+from convscape.kernels.cpu.layout import Array, blank, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
-    blank,
     firsts,
     forward,
     in_line,

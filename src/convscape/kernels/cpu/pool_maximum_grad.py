@@ -15,11 +15,10 @@ import numpy as np
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, empty, is_channels_last
+from convscape.kernels.cpu.layout import Array, blank, empty, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
     backward,
-    blank,
     forward,
     in_line,
     interleave,
