@@ -210,6 +210,24 @@ def test_a_converted_chain_takes_relu_along_unless_a_hook_watches(
     assert all(error(b, a) < 1e-4 for a, b in zip(*grads, strict=True))
 
 
+def test_a_converted_chain_calls_what_computes_something_else() -> None:
+    class Negative(layers.Conv2d):
+        def forward(self, input: Tensor) -> Tensor:
+            return -super().forward(input)
+
+    def patched(made: nn.Module) -> nn.Module:
+        made.forward = lambda y: y - 1
+        return made
+
+    x = image(2, 3, 9, 9)
+    for conv, relu in (
+        (Negative(3, 4, 3), nn.ReLU()),
+        (patched(layers.Conv2d(3, 3, 3)), nn.ReLU()),
+        (layers.Conv2d(3, 4, 3), patched(nn.ReLU())),
+    ):
+        assert torch.equal(layers.Sequential(conv, relu)(x), relu(conv(x)))
+
+
 def test_a_converted_model_is_copied_and_pickled() -> None:
     model, x = convert(small()).eval(), image(2, 3, 12, 12)
     for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):

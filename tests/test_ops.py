@@ -308,6 +308,9 @@ REFUSED: tuple[tuple[str, Callable[[], Any]], ...] = (
     ("inference needs running statistics", lambda: ops.batch_norm(X, ONES, None)),
     ("weight must have one number a channel", lambda: ops.batch_norm(X, ONES, ONES, THREE)),
     ("input must be \\(N, C\\) or", lambda: ops.batch_norm(ONES, ONES, ONES)),
+    ("relu must be True, False or an upper bound", lambda: ops.conv2d(X, W, relu=0)),
+    ("an upper bound above 0; got relu=-6.0", lambda: ops.conv2d(X, W, relu=-6.0)),
+    ("an upper bound above 0; got relu=nan", lambda: ops.conv2d(X, W, relu=float("nan"))),
     ("algorithm must be one that", lambda: ops.conv2d(X, W, algorithm="fast")),
 )  # fmt: skip
 

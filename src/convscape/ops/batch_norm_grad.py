@@ -84,16 +84,9 @@ class BatchNormGrad(Function):
                 if t is not None
             ]
             gamma = variables[2] if weight is not None else x.new_ones(x.shape[1])
+            found = tensor(moments).to(x.dtype)
             results = formula(
-                variables[1],
-                gamma,
-                bias,
-                y,
-                tensor(moments).to(x.dtype),
-                eps,
-                variables[0],
-                training,
-                relu,
+                variables[1], gamma, bias, y, found, eps, variables[0], training, relu
             )
             pairs = [(r, g) for r, g in zip(results, given, strict=True) if g is not None]
             grads = torch.autograd.grad(

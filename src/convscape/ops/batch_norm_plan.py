@@ -8,7 +8,7 @@ import torch
 
 from convscape.arithmetic.errors import InputError
 from convscape.kernels import Problem, choose, load
-from convscape.ops.bridge import check_input, check_same, check_tensor
+from convscape.ops.bridge import check_input, check_same, check_tensor, dtype_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ def plan_of(x: torch.Tensor, algorithm: str) -> Plan:
 @lru_cache(maxsize=1024)
 def _planned(shape: torch.Size, dtype: torch.dtype, device: torch.device, algorithm: str) -> Plan:
     channels = channels_of(torch.empty(shape, dtype=dtype, device="meta"))
-    name = str(dtype).removeprefix("torch.")
-    row = choose(Problem("batch_norm", tuple(shape), name, device.type), algorithm)
+    problem = Problem("batch_norm", tuple(shape), dtype_name(dtype), device.type)
+    row = choose(problem, algorithm)
     kernels = None if row.module is None else load(row)
     return Plan(kernels, channels, shape.numel() // max(1, shape[1]))
 

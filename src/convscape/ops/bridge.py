@@ -46,12 +46,12 @@ def problem(
 ) -> Problem:
     """What is to be computed, for the table; of x's shape unless another is given."""
     shape = tuple(x.shape) if shape is None else shape
-    return Problem(op, shape, dtype_name(x), x.device.type, geometry)
+    return Problem(op, shape, dtype_name(x.dtype), x.device.type, geometry)
 
 
-def dtype_name(x: torch.Tensor) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
     """Such as "float32"."""
-    return _DTYPES[x.dtype]
+    return _DTYPES[dtype]
 
 
 def fixed(value: Any) -> Any:

@@ -51,7 +51,7 @@ def conv2d_backward(
     """Both gradients of `conv2d`."""
     given = stride, _padding(name, padding), dilation, groups
     geometry, kernels = conv.plan(
-        x.shape, weight.shape, dtype_name(x), x.device.type, *map(fixed, given), algorithm
+        x.shape, weight.shape, dtype_name(x.dtype), x.device.type, *map(fixed, given), algorithm
     )
     if kernels is None:
         return _pulled_back(lambda a, b: conv._framework(a, b, None, geometry), x, weight, dy)
@@ -111,7 +111,7 @@ def conv_transpose2d_backward(
     """Both gradients of `conv_transpose2d`."""
     given = stride, _padding(name, padding), extra, groups, dilation
     geometry, _, kernels = conv_transpose.plan(
-        x.shape, weight.shape, dtype_name(x), x.device.type, *map(fixed, given), algorithm
+        x.shape, weight.shape, dtype_name(x.dtype), x.device.type, *map(fixed, given), algorithm
     )
     if kernels is None:
         return _pulled_back(

@@ -71,9 +71,16 @@ class ConstantWeight:
             given: stride, padding, dilation and groups, as in `conv2d`.
         """
         weight = self.tensor
+        _check_relu(relu)
         check(x, weight, bias)
         geometry, kernels = plan(
-            x.shape, weight.shape, dtype_name(x), x.device.type, *map(fixed, given), "auto", True
+            x.shape,
+            weight.shape,
+            dtype_name(x.dtype),
+            x.device.type,
+            *map(fixed, given),
+            "auto",
+            True,
         )
         if kernels is None:
             return lambda x: rectified(_framework(x, weight, bias, geometry), relu)
@@ -117,8 +124,8 @@ def conv2d(
         (N, K, H', W'), or (K, H', W'), in channels-last memory when x is in it.
 
     Raises:
-        InputError: Ranks, dtypes, channels or windows that do not fit, or an algorithm that
-            refuses.
+        InputError: Ranks, dtypes, channels or windows that do not fit, a bound that is not above
+            0, or an algorithm that refuses.
 
     Source: V. Dumoulin and F. Visin, arXiv 1603.07285, section 1.1.
 
@@ -132,6 +139,7 @@ def conv2d(
                  [ 6.,  4.,  4.]]])
     """
     check_input(x, "input", (3, 4), "(N, C, H, W) or (C, H, W)")
+    _check_relu(relu)
     constant = weight if isinstance(weight, ConstantWeight) else None
     if x.dim() == 3:
         return conv2d(
@@ -148,7 +156,7 @@ def conv2d(
         return rectified(y, relu)
     check(x, weight, bias)
     geometry, kernels = plan(
-        x.shape, weight.shape, dtype_name(x), x.device.type, fixed(stride), fixed(padding),
+        x.shape, weight.shape, dtype_name(x.dtype), x.device.type, fixed(stride), fixed(padding),
         fixed(dilation), groups, algorithm, constant is not None,
     )  # fmt: skip
     if kernels is None:
@@ -249,6 +257,16 @@ def _forward(
     given = array(x), array(weight), None if bias is None else array(bias), geometry, threads()
     also = () if packed is None else (packed,)
     return tensor(kernels[0].forward(*given, relu, *also))
+
+
+def _check_relu(relu: bool | float) -> None:
+    """Refuse a bound that would leave nothing."""
+    if not isinstance(relu, bool) and not relu > 0:
+        raise InputError(
+            "relu must be True, False or an upper bound above 0",
+            f"relu={relu!r}",
+            "use relu=False for none, relu=6.0 for ReLU6",
+        )
 
 
 def rectified(y: torch.Tensor, relu: bool | float) -> torch.Tensor:

@@ -95,7 +95,7 @@ def conv_transpose2d(
         return y
     check(x, weight, bias, groups)
     geometry, spatial, kernels = plan(
-        x.shape, weight.shape, dtype_name(x), x.device.type, *map(fixed, given), algorithm
+        x.shape, weight.shape, dtype_name(x.dtype), x.device.type, *map(fixed, given), algorithm
     )
     if kernels is None:
         return _framework(x, weight, bias, geometry, spatial)

@@ -5,8 +5,8 @@
 Rows are output channels, whose weights are read where they lie, and columns are pixels, which are
 neighbours in plain memory. The pixels of a panel are copied together, channel by channel, so that
 the panel stays in the L2 cache while all output channels pass by; meanwhile the next one's cells,
-which lie far apart, are asked for. The input gradient is the same
-with the weights' axes exchanged; a stride is a view of every other pixel.
+which lie far apart, are asked for. The input gradient is the same with the weights' axes exchanged;
+a stride is a view of every other pixel.
 """
 
 import numpy as np

@@ -19,7 +19,7 @@ from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add, own_blocks
 from convscape.kernels.cpu.transpose import transpose
 
 _RUN = 256  # pixels of one panel: 64 KiB, beside which x stays in L2; longer sums lose digits
@@ -55,12 +55,10 @@ def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, la
     groups, c_size, k_size = channels
     m_size = dw.size // (groups * k_size)
     widest = WIDEST * lanes
-    tiles, blocks = (m_size + ROWS - 1) // ROWS, (k_size + widest - 1) // widest
-    low, high, k_low, k_high = 0, tiles, 0, k_size
-    if blocks >= 4 * parts or blocks == parts or tiles < 2 * parts:
-        k_low = blocks * part // parts * widest
-        k_high = min(blocks * (part + 1) // parts * widest, k_size)
-    else:
+    tiles = (m_size + ROWS - 1) // ROWS
+    low, high = 0, tiles
+    k_low, k_high = own_blocks(part, parts, k_size, lanes)
+    if k_high - k_low == k_size:
         low, high = tiles * part // parts, tiles * (part + 1) // parts
     # A panel is several short lines, or a piece of a long one.
     lines, pieces = max(1, min(h_size, _RUN // w_size)), (w_size + _RUN - 1) // _RUN

@@ -11,7 +11,7 @@ from convscape.layers.torch import calls
 from convscape.layers.torch.modules import BatchNorm2d, Conv2d
 from convscape.ops.conv import rectified
 
-Call1 = Callable[[Tensor], Tensor]
+Convolution = Callable[[Tensor], Tensor]
 
 _SHAPES = 64
 """Shapes of inputs that a layer remembers."""
@@ -21,13 +21,13 @@ class FusedConv2d(Conv2d):
     """A convolution, and a ReLU if `relu` is set; 6.0 is ReLU6."""
 
     relu: bool | float = False
-    _kept: tuple[Any, ops.ConstantWeight, dict[torch.Size, Call1]] | None = None
+    _kept: tuple[Any, ops.ConstantWeight, dict[torch.Size, Convolution]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was made of the weight: a copy makes it again."""
         return {name: value for name, value in vars(self).items() if name != "_kept"}
 
-    def _convolution(self, input: Tensor) -> Call1:
+    def _convolution(self, input: Tensor) -> Convolution:
         """The convolution as chosen and packed for inputs of this shape.
 
         It is kept for as long as nobody writes to the weight and the bias.

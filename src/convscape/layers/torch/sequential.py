@@ -9,6 +9,8 @@ from torch import nn
 from convscape.layers.torch import calls
 from convscape.layers.torch.modules import BatchNorm2d, Conv2d
 
+_RECTIFY = (Conv2d, BatchNorm2d)
+
 
 class Sequential(nn.Sequential):
     """`torch.nn.Sequential` with the same layers, names and results.
@@ -26,30 +28,29 @@ class Sequential(nn.Sequential):
 
     def forward(self, input: Any) -> Any:
         """What the last layer makes of it all."""
-        layers = list(self)
+        layers: list[Any] = list(self)
         taken = False
         for layer, following in zip_longest(layers, layers[1:]):
             if taken:
                 taken = False
                 continue
-            if (
-                isinstance(layer, Conv2d | BatchNorm2d)
+            taken = (
+                type(layer) in _RECTIFY  # a subclass may compute something else
                 and type(following) is nn.ReLU
-                and not (_watched(layer) or _watched(following))
+                and not (_own(layer) or _own(following))
                 and calls.covered(input)
-            ):
-                input, taken = layer.compute(input, relu=True), True
-            else:
-                input = layer(input)
+            )
+            input = layer.compute(input, relu=True) if taken else layer(input)
         return input
 
 
-def _watched(module: nn.Module) -> bool:
-    """Whether a hook would notice that the module is not called."""
+def _own(module: nn.Module) -> bool:
+    """Whether a call does more than the class says: a hook, or a `forward` of this object."""
     hooks: Any = module
     everywhere: Any = torch.nn.modules.module
     return bool(
-        hooks._forward_hooks
+        "forward" in vars(module)
+        or hooks._forward_hooks
         or hooks._forward_pre_hooks
         or hooks._backward_hooks
         or hooks._backward_pre_hooks
