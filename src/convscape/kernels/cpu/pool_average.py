@@ -18,6 +18,7 @@ from convscape.kernels.cpu.pool_axes import (
     teams,
     whole,
 )  # fmt: skip
+from convscape.kernels.cpu.pool_flat import flat, spread, totals_team
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import total_lanes
 from convscape.kernels.cpu.pool_whole import whole_planes
@@ -148,36 +149,40 @@ def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads
         (N, C, H', W') in x's memory order.
     """
     last = is_channels_last(x)
-    shape, useful, before, after, whole_plane = _call(geometry, x.shape, last)
+    shape, team, useful, before, after = _call(geometry, x.shape, last, x.itemsize)
     line, y = blank(shape, x.dtype, last)
     if y.size:
         rows, columns, _ = shares(divisors, x.dtype)
-        if whole_plane:
-            team, sizes = whole_plane
-            weight = rows[0] * columns[0]
-            launch(team, min(threads, useful), in_line(x, last), line, weight, *sizes)
-            return y
-        launch(
-            _average_team, min(threads, useful),
-            in_line(x, last), line, *before, rows, columns, *after,
-        )  # fmt: skip
+        if team is _average_team:
+            weights: tuple[Any, ...] = rows, columns
+        elif team is totals_team:
+            weights = (spread(rows.tobytes(), columns.tobytes(), x.dtype),)
+        else:
+            weights = (rows[0] * columns[0],)
+        launch(team, min(threads, useful), in_line(x, last), line, *before, *weights, *after)
     return y
 
 
 @lru_cache(maxsize=1024)
-def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
-    """The shape of y, threads worth starting, the kernel's arguments around the shares.
-
-    And what `whole_planes` says, or None where a window does not read the whole plane.
-    """
-    outputs, tables, both = forward(geometry, (shape[2], shape[3]))
+def _call(
+    geometry: Geometry, shape: tuple[int, int, int, int], last: bool, itemsize: int
+) -> tuple[Any, ...]:
+    """The shape of y, the kernel, threads worth starting, its arguments around the shares."""
+    spatial = shape[2], shape[3]
+    outputs, tables, both = forward(geometry, spatial)
     y_shape = (*shape[:2], *outputs)
-    useful = teams(prod(y_shape) * prod(geometry.kernel), last)
-    one = outputs == (1, 1) and all(
-        table[0, 1] == n for table, n in zip(tables, shape[2:], strict=True)
-    )
-    whole_plane = whole_planes(shape, last) if one else None
-    return y_shape, useful, tables, (*planes(shape, last), *both), whole_plane
+    work = prod(y_shape) * prod(geometry.kernel)
+    if outputs == (1, 1) and all(
+        table[0, 1] == n for table, n in zip(tables, spatial, strict=True)
+    ):
+        team, sizes = whole_planes(shape, last)
+        return y_shape, team, teams(work, last), (), sizes
+    table = None if last else flat(geometry, spatial, itemsize)
+    if table is not None:
+        after = *table, prod(shape[:2]), prod(spatial)
+        return y_shape, totals_team, teams(work, True), (), after
+    after = *planes(shape, last), *both
+    return y_shape, _average_team, teams(work, last), tables, after
 
 
 def shares(divisors: tuple[Array, Array], dtype: Any) -> tuple[Array, Array, bool]:

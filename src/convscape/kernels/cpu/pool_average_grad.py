@@ -26,6 +26,7 @@ from convscape.kernels.cpu.pool_axes import (
     teams,
     whole,
 )  # fmt: skip
+from convscape.kernels.cpu.pool_flat import flat, spread, totals_team
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import total_lanes, total_pairs
 from convscape.kernels.cpu.simd import SIMD
@@ -215,19 +216,30 @@ def average_grad(
     last = is_channels_last(dy)
     line, dx = blank((*dy.shape[:2], *spatial), dy.dtype, last)
     if dx.size:
-        useful, before, after = _call(geometry, dx.shape, last)
-        launch(
-            _grad_team, min(threads, useful),
-            in_line(dy, last), line, *before, *shares(divisors, dy.dtype), *after,
-        )  # fmt: skip
+        useful, before, after, table = _call(geometry, dx.shape, last, dy.itemsize)
+        rows, columns, even = shares(divisors, dy.dtype)
+        given = in_line(dy, last), line
+        if table is not None and even:
+            share = spread(rows.tobytes(), columns.tobytes(), dy.dtype)
+            threads = min(threads, teams(dx.size * prod(geometry.kernel), True))
+            launch(totals_team, threads, *given, share, *table)
+        else:
+            launch(_grad_team, min(threads, useful), *given, *before, rows, columns, even, *after)
     return dx
 
 
 @lru_cache(maxsize=1024)
-def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
-    """The threads worth starting, and the kernel's arguments around the shares."""
+def _call(
+    geometry: Geometry, shape: tuple[int, int, int, int], last: bool, itemsize: int
+) -> tuple[Any, ...]:
+    """The threads worth starting, and the kernel's arguments around the shares.
+
+    And those of `totals_team` after the share, which computes it where all count the same; or None.
+    """
     spatial = shape[2], shape[3]
     tables, both, (_, h_fall, _, w_fall) = backward(geometry, spatial)
     outputs = prod(shape[:2]) * prod(geometry.outputs(spatial))
     useful = teams(outputs * prod(geometry.kernel) + prod(shape), last)
-    return useful, tables, (*planes(shape, last), *both, (h_fall, w_fall))
+    table = None if last else flat(geometry, spatial, itemsize, back=True)
+    every = None if table is None else (*table, prod(shape[:2]), prod(spatial))
+    return useful, tables, (*planes(shape, last), *both, (h_fall, w_fall)), every

@@ -23,6 +23,7 @@ from convscape.kernels.cpu.pool_axes import (
     teams,
     whole,
 )  # fmt: skip
+from convscape.kernels.cpu.pool_flat import flat, maxima_team
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import maximum_lanes
 from convscape.kernels.cpu.simd import SIMD
@@ -148,7 +149,7 @@ def maximum(x: Array, geometry: Geometry, threads: int) -> tuple[Array, Array]:
         uint8 for kernels of up to 256 cells, else int32.
     """
     last = is_channels_last(x)
-    shape, useful, fixed, dtype = _call(geometry, x.shape, last, True)
+    shape, useful, fixed, dtype = _call(geometry, x.shape, last)
     y_line, y = blank(shape, x.dtype, last)
     where_line, where = blank(shape, dtype, last)
     if y.size:
@@ -161,23 +162,34 @@ def maximum(x: Array, geometry: Geometry, threads: int) -> tuple[Array, Array]:
 def maximum_only(x: Array, geometry: Geometry, threads: int) -> Array:
     """The maximum of every window alone: what inference needs."""
     last = is_channels_last(x)
-    shape, useful, fixed, _ = _call(geometry, x.shape, last, False)
+    shape, team, useful, fixed = _call_only(geometry, x.shape, last, x.itemsize)
     line, y = blank(shape, x.dtype, last)
     if y.size:
-        threads = min(threads, useful)
-        launch(_maximum_team, threads, in_line(x, last), line, None, *fixed)
+        launch(team, min(threads, useful), in_line(x, last), line, *fixed)
     return y
 
 
 @lru_cache(maxsize=1024)
-def _call(
-    geometry: Geometry, shape: tuple[int, int, int, int], last: bool, kept: bool
+def _call_only(
+    geometry: Geometry, shape: tuple[int, int, int, int], last: bool, itemsize: int
 ) -> tuple[Any, ...]:
+    """The shape of y, the kernel, threads worth starting, and the kernel's arguments."""
+    table = None if last else flat(geometry, (shape[2], shape[3]), itemsize)
+    if table is not None:
+        count, size = prod(shape[:2]), prod(shape[2:])
+        useful = teams(prod(shape) * prod(geometry.kernel), True)
+        return shape, maxima_team, useful, (*table, count, size)
+    y_shape, useful, fixed, _ = _call(geometry, shape, last)
+    return y_shape, _maximum_team, useful, (None, *fixed)
+
+
+@lru_cache(maxsize=1024)
+def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
     """The shape of y, threads worth starting, the kernel's arguments, and the numbers' dtype."""
     spatial = shape[2], shape[3]
     outputs, tables, both = forward(geometry, spatial)
     y_shape = (*shape[:2], *outputs)
     cells = prod(geometry.kernel)
-    dtype = np.uint8 if cells <= 256 or not kept else np.int32
+    dtype = np.uint8 if cells <= 256 else np.int32
     fixed = *tables, firsts(geometry, spatial, dtype), *planes(shape, last), *both
     return y_shape, teams(prod(y_shape) * cells, last), fixed, dtype
