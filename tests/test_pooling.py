@@ -54,6 +54,7 @@ def test_pooling_agrees_with_the_loops(case: Case, threads: int, dtype: torch.dt
         want, cells = reference.maximum(xs, g)
         np.testing.assert_array_equal(y, want)
         np.testing.assert_array_equal(where, cells)
+        np.testing.assert_array_equal(fast.maximum_only(xs, g, threads), want)
         tolerance = TOLERANCE[dtype]
         got = fast.maximum_grad(dys, where, g, case.spatial, threads)
         assert error(got, reference.maximum_grad(dys, cells, g, case.spatial)) < tolerance

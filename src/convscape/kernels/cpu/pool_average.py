@@ -8,7 +8,7 @@ import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import inlined, kernel, team
 from convscape.kernels.cpu.layout import Array, blank, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
@@ -21,6 +21,7 @@ from convscape.kernels.cpu.pool_axes import (
 from convscape.kernels.cpu.pool_flat import flat, spread, totals_team
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import total_lanes
+from convscape.kernels.cpu.pool_pairs import pairs_lanes
 from convscape.kernels.cpu.pool_whole import whole_planes
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
@@ -31,10 +32,9 @@ _many = total_lanes(Shape(VECTORS, 1, whole=True))
 _many_masked = total_lanes(Shape(VECTORS, 1, whole=False))
 _one = total_lanes(Shape(1, 1, whole=True))
 _one_masked = total_lanes(Shape(1, 1, whole=False))
-_seconds = total_lanes(Shape(VECTORS, 2, whole=True))
-_seconds_masked = total_lanes(Shape(VECTORS, 2, whole=False))
 _second_masked = total_lanes(Shape(1, 2, whole=False))
 _far_masked = total_lanes(Shape(1, 0, whole=False))
+_two_wide, _three_wide = (pairs_lanes(columns, largest=False) for columns in (2, 3))
 
 
 @kernel
@@ -64,7 +64,7 @@ def _average_part(
             _last_line(x, y, h_reads[h], w_reads, shares, first, h, channels, height, width)
 
 
-@kernel
+@inlined
 def _plain_line(x, y, rows_read, share, plane, h, vectors, height, width):
     """Line h of one plane, or of several together."""
     lanes = _LANE_BYTES // x.itemsize
@@ -72,6 +72,7 @@ def _plain_line(x, y, rows_read, share, plane, h, vectors, height, width):
     (s_size, w_stride, w_dilation, left, w_size, w_out) = width
     _, rows, row = rows_read
     at, to = (plane * h_size + row) * w_size, (plane * h_out + h) * w_out
+    near = w_dilation == 1
     for w in range(0, w_out, lanes):
         lane = w * w_stride - left
         taps = (
@@ -84,21 +85,20 @@ def _plain_line(x, y, rows_read, share, plane, h, vectors, height, width):
                 _many(x, taps, 1, share, w, y, target)
             else:
                 _many_masked(x, taps, 1, share, w, y, target)
-        elif vectors == VECTORS and w_stride == 2:
-            if fits:
-                _seconds(x, taps, 2, share, w, y, target)
-            else:
-                _seconds_masked(x, taps, 2, share, w, y, target)
-        elif w_stride == 1:
+        elif vectors == VECTORS and w_stride == 2 and s_size == 2 and near:
+            _two_wide(x, taps, share, w, y, target)
+        elif vectors == VECTORS and w_stride == 2 and s_size == 3 and near:
+            _three_wide(x, taps, share, w, y, target)
+        elif vectors == 1 and w_stride == 1:
             _one_masked(x, taps, 1, share, w, y, target)
-        elif w_stride == 2:
-            _second_masked(x, taps, 2, share, w, y, target)
         else:
             for v in range(vectors):
-                _far_masked(
-                    x, (*taps[:2], at + v * taps[8], *taps[3:]), w_stride, share, w, y,
-                    (to + v * target[3], *target[1:]),
-                )  # fmt: skip
+                one = (*taps[:2], at + v * taps[8], *taps[3:])
+                place = (to + v * target[3], *target[1:])
+                if w_stride == 2:
+                    _second_masked(x, one, 2, share, w, y, place)
+                else:
+                    _far_masked(x, one, w_stride, share, w, y, place)
 
 
 @kernel

@@ -12,7 +12,7 @@ import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import inlined, kernel, team
 from convscape.kernels.cpu.layout import Array, blank, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
@@ -26,6 +26,7 @@ from convscape.kernels.cpu.pool_axes import (
 from convscape.kernels.cpu.pool_flat import flat, maxima_team
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import maximum_lanes
+from convscape.kernels.cpu.pool_pairs import pairs_lanes
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
@@ -40,6 +41,7 @@ _seconds = maximum_lanes(Shape(VECTORS, 2, whole=True))
 _seconds_masked = maximum_lanes(Shape(VECTORS, 2, whole=False))
 _second_masked = maximum_lanes(Shape(1, 2, whole=False))
 _far_masked = maximum_lanes(Shape(1, 0, whole=False))
+_two_wide, _three_wide = (pairs_lanes(columns, largest=True) for columns in (2, 3))
 
 
 @kernel
@@ -54,17 +56,15 @@ def _maximum_part(part, parts, x, y, where, h_reads, w_reads, firsts, count, run
         first, h = divmod(line, h_out)
         if run == 1:
             first, last = first * group, min((first + 1) * group, count)
-            if last - first == VECTORS:
-                _plain_line(x, y, where, h_reads[h], firsts, first, h, VECTORS, height, width)
-            else:
-                for plane in range(first, last):
-                    _plain_line(x, y, where, h_reads[h], firsts, plane, h, 1, height, width)
+            together = VECTORS if last - first == VECTORS else 1
+            for plane in range(first, last, together):
+                _plain_line(x, y, where, h_reads[h], firsts, plane, h, together, height, width)
         else:
             channels = (run, chunk * CHUNK, min((chunk + 1) * CHUNK, run))
             _last_line(x, y, where, h_reads[h], w_reads, firsts, first, h, channels, height, width)
 
 
-@kernel
+@inlined
 def _plain_line(x, y, where, rows_read, firsts, plane, h, vectors, height, width):
     """Line h of one plane, or of several together."""
     lanes = _LANE_BYTES // x.itemsize
@@ -73,6 +73,7 @@ def _plain_line(x, y, where, rows_read, firsts, plane, h, vectors, height, width
     r_first, rows, row = rows_read
     numbers = (r_first * s_size, s_size, 1)
     at = (plane * h_size + row) * w_size
+    pairs = w_stride == 2 and w_dilation == 1 and 2 <= s_size <= 3
     for w in range(0, w_out, lanes):
         lane = w * w_stride - left
         taps = (
@@ -80,6 +81,13 @@ def _plain_line(x, y, where, rows_read, firsts, plane, h, vectors, height, width
         )  # fmt: skip
         target = ((plane * h_out + h) * w_out, w, w_out, h_out * w_out)
         fits = whole(lane, lane + (s_size - 1) * w_dilation, lanes, w_stride, w_size, w, w_out)
+        if where is None and vectors == VECTORS and pairs:
+            if s_size == 2:
+                done = _two_wide(x, taps, x, 0, y, target)
+            else:
+                done = _three_wide(x, taps, x, 0, y, target)
+            if done:
+                continue  # else NaN was met: the loops below put it where it belongs
         if vectors == VECTORS and w_stride == 1:
             if fits:
                 _many(x, taps, 1, numbers, firsts, 0, y, where, target)
