@@ -18,7 +18,7 @@ from convscape.kernels.cpu.pool_axes import (
     teams,
     whole,
 )  # fmt: skip
-from convscape.kernels.cpu.pool_flat import flat, spread, totals_team
+from convscape.kernels.cpu.pool_flat import _totals_part, flat, spread
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import total_lanes
 from convscape.kernels.cpu.pool_pairs import pairs_lanes
@@ -37,10 +37,12 @@ _far_masked = total_lanes(Shape(1, 0, whole=False))
 _two_wide, _three_wide = (pairs_lanes(columns, largest=False) for columns in (2, 3))
 
 
-@kernel
+@team
 def _average_part(
     part, parts, x, y, h_reads, w_reads, row_shares, column_shares, count, run, height, width
 ):  # fmt: skip
+    if divide(part, parts):
+        return
     lanes = _LANE_BYTES // x.itemsize
     h_out, w_out = height[-1], width[-1]
     group = VECTORS if run == 1 else 1
@@ -131,11 +133,6 @@ def _last_line(x, y, rows_read, w_reads, shares, plane, h, channels, height, wid
             c += lanes
 
 
-@team
-def _average_team(index, parts, *given):
-    divide(_average_part, index, parts, given)
-
-
 def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads: int) -> Array:
     """The average of every window.
 
@@ -153,9 +150,9 @@ def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads
     line, y = blank(shape, x.dtype, last)
     if y.size:
         rows, columns, _ = shares(divisors, x.dtype)
-        if team is _average_team:
+        if team is _average_part:
             weights: tuple[Any, ...] = rows, columns
-        elif team is totals_team:
+        elif team is _totals_part:
             weights = (spread(rows.tobytes(), columns.tobytes(), x.dtype),)
         else:
             weights = (rows[0] * columns[0],)
@@ -180,9 +177,9 @@ def _call(
     table = None if last else flat(geometry, spatial, itemsize)
     if table is not None:
         after = *table, prod(shape[:2]), prod(spatial)
-        return y_shape, totals_team, teams(work, True), (), after
+        return y_shape, _totals_part, teams(work, True), (), after
     after = *planes(shape, last), *both
-    return y_shape, _average_team, teams(work, last), tables, after
+    return y_shape, _average_part, teams(work, last), tables, after
 
 
 def shares(divisors: tuple[Array, Array], dtype: Any) -> tuple[Array, Array, bool]:

@@ -26,7 +26,7 @@ from convscape.kernels.cpu.pool_axes import (
     teams,
     whole,
 )  # fmt: skip
-from convscape.kernels.cpu.pool_flat import flat, spread, totals_team
+from convscape.kernels.cpu.pool_flat import _totals_part, flat, spread
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import total_lanes, total_pairs
 from convscape.kernels.cpu.simd import SIMD
@@ -43,11 +43,13 @@ _pairs_masked = total_pairs(Shape(VECTORS, 1, whole=False))
 _pair_masked = total_pairs(Shape(1, 1, whole=False))
 
 
-@kernel
+@team
 def _grad_part(
     part, parts, dy, dx, h_gives, w_gives, line_phases, row_shares, column_shares, even, count,
     run, height, width, falls,
 ):  # fmt: skip
+    if divide(part, parts):
+        return
     (_, _, _, _, h_size, h_out) = height
     (_, w_stride, _, _, w_size, w_out) = width
     h_fall, w_fall = falls
@@ -189,11 +191,6 @@ def _last_line_grad(given, source, share, dx, to, w_gives, w_size, w_fall):
             c += lanes
 
 
-@team
-def _grad_team(index, parts, *given):
-    divide(_grad_part, index, parts, given)
-
-
 def average_grad(
     dy: Array,
     geometry: Geometry,
@@ -222,9 +219,9 @@ def average_grad(
         if table is not None and even:
             share = spread(rows.tobytes(), columns.tobytes(), dy.dtype)
             threads = min(threads, teams(dx.size * prod(geometry.kernel), True))
-            launch(totals_team, threads, *given, share, *table)
+            launch(_totals_part, threads, *given, share, *table)
         else:
-            launch(_grad_team, min(threads, useful), *given, *before, rows, columns, even, *after)
+            launch(_grad_part, min(threads, useful), *given, *before, rows, columns, even, *after)
     return dx
 
 
@@ -234,7 +231,7 @@ def _call(
 ) -> tuple[Any, ...]:
     """The threads worth starting, and the kernel's arguments around the shares.
 
-    And those of `totals_team` after the share, which computes it where all count the same; or None.
+    And those of `_totals_part` after the share, which computes it where all count the same; or None.
     """
     spatial = shape[2], shape[3]
     tables, both, (_, h_fall, _, w_fall) = backward(geometry, spatial)

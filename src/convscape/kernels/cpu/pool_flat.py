@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.pool_axes import settled
 from convscape.kernels.cpu.pool_lanes import INTEGER, VECTORS, Memory, constant, inside
@@ -99,8 +99,10 @@ _totals, _total = flat_lanes(VECTORS, largest=False), flat_lanes(1, largest=Fals
 _maxima, _maximum = flat_lanes(VECTORS, largest=True), flat_lanes(1, largest=True)
 
 
-@kernel
+@team
 def _totals_part(part, parts, x, y, shares, offsets, masks, count, size):
+    if divide(part, parts):
+        return
     lanes = _LANE_BYTES // x.itemsize
     plane, end = count * part // parts, count * (part + 1) // parts
     while plane < end:
@@ -114,8 +116,10 @@ def _totals_part(part, parts, x, y, shares, offsets, masks, count, size):
         plane += many
 
 
-@kernel
+@team
 def _maxima_part(part, parts, x, y, offsets, masks, count, size):
+    if divide(part, parts):
+        return
     lanes = _LANE_BYTES // x.itemsize
     plane, end = count * part // parts, count * (part + 1) // parts
     while plane < end:
@@ -127,18 +131,6 @@ def _maxima_part(part, parts, x, y, offsets, masks, count, size):
             else:
                 _maximum(x, at, size, offsets, masks, word, cell, x, y)
         plane += many
-
-
-@team
-def totals_team(index, parts, *given):
-    """`_totals_part` for every part: (x, y, shares, offsets, masks, count, size)."""
-    divide(_totals_part, index, parts, given)
-
-
-@team
-def maxima_team(index, parts, *given):
-    """`_maxima_part` for every part: (x, y, offsets, masks, count, size)."""
-    divide(_maxima_part, index, parts, given)
 
 
 @lru_cache(maxsize=1024)

@@ -23,7 +23,7 @@ from convscape.kernels.cpu.pool_axes import (
     teams,
     whole,
 )  # fmt: skip
-from convscape.kernels.cpu.pool_flat import flat, maxima_team
+from convscape.kernels.cpu.pool_flat import _maxima_part, flat
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import maximum_lanes
 from convscape.kernels.cpu.pool_pairs import pairs_lanes
@@ -44,8 +44,10 @@ _far_masked = maximum_lanes(Shape(1, 0, whole=False))
 _two_wide, _three_wide = (pairs_lanes(columns, largest=True) for columns in (2, 3))
 
 
-@kernel
+@team
 def _maximum_part(part, parts, x, y, where, h_reads, w_reads, firsts, count, run, height, width):
+    if divide(part, parts):
+        return
     h_out = height[-1]
     group = VECTORS if run == 1 else 1
     groups = (count + group - 1) // group
@@ -139,11 +141,6 @@ def _last_line(x, y, where, rows_read, w_reads, firsts, plane, h, channels, heig
             c += lanes
 
 
-@team
-def _maximum_team(index, parts, *given):
-    divide(_maximum_part, index, parts, given)
-
-
 def maximum(x: Array, geometry: Geometry, threads: int) -> tuple[Array, Array]:
     """The maximum of every window, and the number of the kernel cell it was found at.
 
@@ -163,7 +160,7 @@ def maximum(x: Array, geometry: Geometry, threads: int) -> tuple[Array, Array]:
     if y.size:
         threads = min(threads, useful)
         given = in_line(x, last), y_line, where_line
-        launch(_maximum_team, threads, *given, *fixed)
+        launch(_maximum_part, threads, *given, *fixed)
     return y, where
 
 
@@ -186,9 +183,9 @@ def _call_only(
     if table is not None:
         count, size = prod(shape[:2]), prod(shape[2:])
         useful = teams(prod(shape) * prod(geometry.kernel), True)
-        return shape, maxima_team, useful, (*table, count, size)
+        return shape, _maxima_part, useful, (*table, count, size)
     y_shape, useful, fixed, _ = _call(geometry, shape, last)
-    return y_shape, _maximum_team, useful, (None, *fixed)
+    return y_shape, _maximum_part, useful, (None, *fixed)
 
 
 @lru_cache(maxsize=1024)
