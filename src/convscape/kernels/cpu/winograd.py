@@ -23,6 +23,7 @@ from convscape.kernels.cpu import winograd_deep
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, plain
+from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import block_vectors, multiply, multiply_add
@@ -34,7 +35,7 @@ __all__ = ["forward", "input_grad", "weight_grad"]
 
 _POINTS = 9 << 20  # bytes of kernels' points from which on they outgrow the cache
 _FEW = 200  # tiles that do not pay for writing and reading the kernels' points
-_DEPTH = 128  # channels of one piece of a sum: longer ones lose digits
+_DEPTH = 32  # channels of one piece of a sum: longer ones lose digits
 
 # --- the kernels -------------------------------------------------------------------------------
 
@@ -75,10 +76,10 @@ def _forward_part(
     # The 36 planes lie one cache line off a multiple of the page, or they would all compete for
     # the same few sets of the cache.
     plane, result, step = chunk * c_size + lanes, chunk * wide + lanes, wide * c_size + lanes
-    spread = np.empty(36 * plane, x.dtype)
-    products = np.empty(36 * result, x.dtype)
-    patch = np.empty(36 * c_size, x.dtype)
-    block = np.empty(edge * edge * wide, x.dtype)
+    spread = scratch(36 * plane, x)
+    products = scratch(36 * result, x)
+    patch = scratch(36 * c_size, x)
+    block = scratch(edge * edge * wide, x)
     within, patched = np.empty(36, np.int64), np.empty(36, np.int64)
     spreads, gathered = np.empty(36, np.int64), np.empty(36, np.int64)
     placed, blocked = np.empty(edge * edge, np.int64), np.empty(edge * edge, np.int64)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.winograd_tiles import gather, inside, load_tile
 from convscape.kernels.cpu.winograd_transforms import output_points
 
@@ -19,7 +20,7 @@ def spread_tiles(
     c_row, k_row = row_of(c_size, lanes), row_of(k_size, lanes)
     c_plane, k_plane = plane_of(count, c_row, lanes), plane_of(count, k_row, lanes)
     cells = edge * edge
-    patch, dy_patch = np.empty(36 * c_size, x.dtype), np.empty(cells * k_size, x.dtype)
+    patch, dy_patch = scratch(36 * c_size, x), scratch(cells * k_size, x)
     within, patched, writes = np.empty(36, np.int64), np.empty(36, np.int64), np.empty(36, np.int64)
     dy_within, dy_patched = np.empty(cells, np.int64), np.empty(cells, np.int64)
     dy_writes = np.empty(36, np.int64)
