@@ -11,7 +11,7 @@ import numpy as np
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch_run
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -24,11 +24,13 @@ _DEPTH = 32  # input channels of one piece of a sum: longer ones lose digits
 _TILES = 17 * ROWS  # tiles of one chunk: their products with a block are 918 KiB
 
 
-@kernel
+@team
 def _spread_part(
     part, parts, edge, x, strides, size, channels, grid, corner, first, count, spread, plane
 ):
     """Points of the tiles [first, first + count), as [36][tile][c]; a share of them."""
+    if divide(part, parts):
+        return
     down, across = (grid[1] + edge - 1) // edge, (grid[2] + edge - 1) // edge
     patch = scratch(36 * channels, x)
     within, patched, writes = np.empty(36, np.int64), np.empty(36, np.int64), np.empty(36, np.int64)
@@ -46,11 +48,6 @@ def _spread_part(
 
 
 @team
-def _spread_team(index, parts, *given):
-    divide(_spread_part, index, parts, given)
-
-
-@kernel
 def _multiply_part(
     part,
     parts,
@@ -70,6 +67,8 @@ def _multiply_part(
     y,
 ):
     """A share of the output channels of the chunk's tiles."""
+    if divide(part, parts):
+        return
     c_size, k_size = channels
     _, h_size, w_size = grid
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
@@ -127,11 +126,6 @@ def _multiply_part(
         k0 += width
 
 
-@team
-def _multiply_team(index, parts, *given):
-    divide(_multiply_part, index, parts, given)
-
-
 def convolve(
     edge: int, x: Array, x_strides: tuple[int, int, int], size: tuple[int, int],
     weight: Array, weight_strides: tuple[int, ...], flip: bool, channels: tuple[int, int],
@@ -164,11 +158,11 @@ def convolve(
     for first in range(0, tiles, chunk):
         count = min(chunk, tiles - first)
         launch(
-            _spread_team, threads,
+            _spread_part, threads,
             edge, x, x_strides, size, channels[0], grid, corner, first, count, spread, plane,
         )  # fmt: skip
         launch(
-            _multiply_team, threads,
+            _multiply_part, threads,
             edge, spread, plane, weight, weight_strides, flip, channels, bias, relu,
             lanes, grid, first, count, y,
         )  # fmt: skip
