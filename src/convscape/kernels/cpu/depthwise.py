@@ -137,7 +137,7 @@ def _walk(
     most = max(1, min(h_out, h_out * _NEAR // plane))
     fixed = way.rows, way.segments, way.cells, (*way.shape, way.pixels, way.hop)
     return _Walk(
-        lines.direct_team if direct else lines.planes_team, fixed, way.order, way.taps,
+        lines.direct_part if direct else lines.planes_part, fixed, way.order, way.taps,
         (h_out, w_out), (step, lanes, blocks, most, together), blocks * step,
         shape[0] * shape[1] * min(h_out * w_out, h_in * w_in) * way.taps,
     )  # fmt: skip

@@ -133,11 +133,13 @@ def _join(memory, total):
         memory[i] = 0
 
 
-@kernel
+@team
 def direct_part(
     part, parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals, sizes
 ):
     """Lines of channels-last images, a share of them; at least a vector's lanes of channels."""
+    if divide(part, parts):
+        return
     images, channels = shape
     plan = (rows, segments, cells, dims)
     h_in, w_in, h_out, w_out, _, _ = dims
@@ -159,12 +161,6 @@ def direct_part(
             summed = 0
 
 
-@team
-def direct_team(index, parts, *given):
-    """The parallel twin of `direct_part`."""
-    divide(direct_part, index, parts, given)
-
-
 @kernel
 def _rows_met(rows, first, last, h_in):
     """The input rows [low, high) that output rows [first, last) meet."""
@@ -177,11 +173,13 @@ def _rows_met(rows, first, last, h_in):
     return min(low, high), high
 
 
-@kernel
+@team
 def planes_part(
     part, parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals, sizes
 ):
     """Rows of images in plain order, a few channels at a time, a share of them."""
+    if divide(part, parts):
+        return
     images, channels = shape
     plan = (rows, segments, cells, dims)
     h_in, w_in, h_out, w_out, _, _ = dims
@@ -222,12 +220,6 @@ def planes_part(
                 summed = 0
         if not adding:
             transpose(y_near, 0, width, size, real, y, at, h_out * w_out)
-
-
-@team
-def planes_team(index, parts, *given):
-    """The parallel twin of `planes_part`."""
-    divide(planes_part, index, parts, given)
 
 
 @kernel

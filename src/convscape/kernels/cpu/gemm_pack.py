@@ -74,13 +74,15 @@ def _pack_block(weight, source, strides, shape, c_low, c_high, real, width, plac
                     packed[to + j] = 0
 
 
-@kernel
+@team
 def _pack_part(part, parts, weight, strides, shape, lanes, packed):
     """Weights as [group][block of output channels][r][s][c][lane], a share of them.
 
     Where threads can have output channels of their own, as those that multiply do, a thread packs
     what it will read: from one core's cache to another's is a long way.
     """
+    if divide(part, parts):
+        return
     groups, k_size, c_size, r_size, s_size = shape
     taps = r_size * s_size
     c_low, c_high = 0, c_size
@@ -109,11 +111,6 @@ def _pack_part(part, parts, weight, strides, shape, lanes, packed):
             k0 += width
 
 
-@team
-def _pack_team(index, parts, *given):
-    divide(_pack_part, index, parts, given)
-
-
 def packed(weight: Array, threads: int) -> Array:
     """Weights (groups, k, c, r, s), any strides, as [group][block of k][r][s][c][lane]."""
     groups, k, c, r, s = weight.shape
@@ -121,5 +118,5 @@ def packed(weight: Array, threads: int) -> Array:
     out = workspace.empty(groups * -(-k // lanes) * lanes * c * r * s, weight.dtype)
     memory, strides = flat(weight)
     threads = threads if weight.size >= _SPLIT_FROM else 1
-    launch(_pack_team, threads, memory, strides, weight.shape, lanes, out)
+    launch(_pack_part, threads, memory, strides, weight.shape, lanes, out)
     return out

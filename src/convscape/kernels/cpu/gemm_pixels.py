@@ -118,7 +118,7 @@ def _write(tile, width, real, size, bias, at, lower, upper, cells, shift, y, yk)
         p += line
 
 
-@kernel
+@team
 def _correlate_part(
     part, parts, x, packed, bias, limits, lanes, y, start, steps, cells_at, shape, tap_steps, down,
     across, batch_last, y_strides, y_shape,
@@ -129,6 +129,8 @@ def _correlate_part(
     are made, a block at a time. A block's sum is taken in pieces of a few rows of the kernel, or a
     part of one, that all tiles of the chunk pass by; the last piece is added on the way to y.
     """
+    if divide(part, parts):
+        return
     groups, k_size, c_size, r_size, s_size = shape
     r_step, s_step = tap_steps
     yk = y_strides[1]
@@ -224,11 +226,6 @@ def _correlate_part(
                 k0 += width
 
 
-@team
-def _correlate_team(index, parts, *given):
-    divide(_correlate_part, index, parts, given)
-
-
 def correlate(
     memory: Array,
     weights: Array,
@@ -252,7 +249,7 @@ def correlate(
     fixed, multiplications = _fixed(product)
     groups, k = product.shape[:2]
     launch(
-        _correlate_team, threads if multiplications >= _SPLIT_FROM else 1,
+        _correlate_part, threads if multiplications >= _SPLIT_FROM else 1,
         memory, weights, _in_blocks(bias, groups, k, y.dtype), bounds(relu),
         SIMD.lanes(y.itemsize), y[product.y_start :], *fixed,
     )  # fmt: skip

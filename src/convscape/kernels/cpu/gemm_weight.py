@@ -118,12 +118,14 @@ def _inside(tap, axis, n, m):
     return first, max(first, last)
 
 
-@kernel
+@team
 def _weight_part(
     part, parts, x, x_strides, size, dy, dy_strides, grid, down, across, channels, taps,
     batch_last, split, lanes, sums,
 ):  # fmt: skip
     """Add to sums[slab][group][block of columns][k][column], for a share of k or of the pixels."""
+    if divide(part, parts):
+        return
     n_size, h_size, w_size = grid
     groups, k_size = channels
     r_size, s_size, c_size = taps
@@ -195,13 +197,10 @@ def _weight_part(
 
 
 @team
-def _weight_team(index, parts, *given):
-    divide(_weight_part, index, parts, given)
-
-
-@kernel
 def _collect_part(part, parts, sums, slabs, channels, taps, lanes, dw):
     """The slabs' total as dw[k][c][r][s]; a share of the output channels."""
+    if divide(part, parts):
+        return
     groups, k_size = channels
     r_size, s_size, c_size = taps
     cells = r_size * s_size
@@ -225,11 +224,6 @@ def _collect_part(part, parts, sums, slabs, channels, taps, lanes, dw):
         for c in range(c_size):
             for tap in range(cells):
                 out[c * cells + tap] = line[tap * c_size + c]
-
-
-@team
-def _collect_team(index, parts, *given):
-    divide(_collect_part, index, parts, given)
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -265,12 +259,12 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     down, across = ((w.stride, w.dilation, w.padding[0]) for w in geometry.windows)
     channels, taps = (geometry.groups, k), (r, s, c)
     launch(
-        _weight_team, threads,
+        _weight_part, threads,
         memory, strides, x.shape[2:], given, given_strides, (dy.shape[0], *dy.shape[2:]),
         down, across, channels, taps, _batch_last(dy.shape, x.shape, geometry), split, lanes, sums,
     )  # fmt: skip
     dw = workspace.empty(prod(geometry.weight_shape), x.dtype)
-    launch(_collect_team, threads, sums, slabs, channels, taps, lanes, dw)
+    launch(_collect_part, threads, sums, slabs, channels, taps, lanes, dw)
     return dw.reshape(geometry.weight_shape)
 
 

@@ -48,9 +48,11 @@ def _panel(dy, steps, at, lines, pixels, real, width, panel):
                     panel[to + p * width + j] = 0
 
 
-@kernel
+@team
 def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw):
     """A share of dw[group][k][row]: of the output channels if there are many, else of the rows."""
+    if divide(part, parts):
+        return
     n_size, h_size, w_size = grid
     groups, c_size, k_size = channels
     m_size = dw.size // (groups * k_size)
@@ -106,11 +108,6 @@ def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, la
             k0 += width
 
 
-@team
-def _weight_team(index, parts, *given):
-    divide(_weight_part, index, parts, given)
-
-
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     """The gradient by the weight, as `convscape.kernels.cpu.gemm_weight.weight_grad`."""
     groups = geometry.groups
@@ -134,7 +131,7 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
         grid = (grid[0], 1, grid[1] * grid[2])  # lines that follow each other are one
     dw = workspace.empty(k * c * r * s, x.dtype)
     launch(
-        _weight_team, threads,
+        _weight_part, threads,
         memory, steps, given, given_steps, rows, grid, (groups, c, k // groups),
         SIMD.lanes(x.itemsize), dw,
     )  # fmt: skip

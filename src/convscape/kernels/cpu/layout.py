@@ -103,7 +103,7 @@ def padded(
     else:
         grid = (rows, columns)
     launch(
-        _pad_team, threads,
+        _pad_part, threads,
         source, strides, (n, c, h, w), out, grid, (top, left), x.dtype.type(fill),
     )  # fmt: skip
     return out, (rows * columns * c, columns * c, c)
@@ -115,8 +115,10 @@ def _copy(source, out):
         out[i] = source[i]
 
 
-@kernel
+@team
 def _pad_part(part, parts, x, strides, shape, out, grid, start, fill):
+    if divide(part, parts):
+        return
     n_size, c_size, h_size, w_size = shape
     sn, sc, sh, sw = strides
     rows, columns = grid
@@ -149,22 +151,19 @@ def _pad_part(part, parts, x, strides, shape, out, grid, start, fill):
                     line_out[c] = x[source + w * sw + c * sc]
 
 
-@team
-def _pad_team(index, parts, *given):
-    divide(_pad_part, index, parts, given)
-
-
 def plain(y: Array, threads: int) -> Array:
     """A contiguous (N, H, W, C) array as a contiguous (N, C, H, W) one."""
     n, h, w, c = y.shape
     out = empty((n, c, h, w), y.dtype, False)
     if y.size:
-        launch(_plain_team, threads, y.reshape(-1), (n, h * w, c), out.reshape(-1))
+        launch(_plain_part, threads, y.reshape(-1), (n, h * w, c), out.reshape(-1))
     return out
 
 
-@kernel
+@team
 def _plain_part(part, parts, y, shape, out):
+    if divide(part, parts):
+        return
     n_size, pixels, channels = shape
     blocks = (channels + _BLOCK - 1) // _BLOCK
     jobs = n_size * blocks
@@ -175,8 +174,3 @@ def _plain_part(part, parts, y, shape, out):
             y, n * pixels * channels + low, channels, pixels, high - low,
             out, (n * channels + low) * pixels, pixels,
         )  # fmt: skip
-
-
-@team
-def _plain_team(index, parts, *given):
-    divide(_plain_part, index, parts, given)

@@ -36,10 +36,12 @@ _second_masked = total_lanes(Shape(1, 2, whole=False))
 _far_masked = total_lanes(Shape(1, 0, whole=False))
 
 
-@kernel
+@team
 def _average_part(
     part, parts, x, y, h_reads, w_reads, row_shares, column_shares, count, run, height, width
 ):  # fmt: skip
+    if divide(part, parts):
+        return
     lanes = _LANE_BYTES // x.itemsize
     h_out, w_out = height[-1], width[-1]
     group = VECTORS if run == 1 else 1
@@ -130,11 +132,6 @@ def _last_line(x, y, rows_read, w_reads, shares, plane, h, channels, height, wid
             c += lanes
 
 
-@team
-def _average_team(index, parts, *given):
-    divide(_average_part, index, parts, given)
-
-
 def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads: int) -> Array:
     """The average of every window.
 
@@ -158,7 +155,7 @@ def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads
             launch(team, min(threads, useful), in_line(x, last), line, weight, *sizes)
             return y
         launch(
-            _average_team, min(threads, useful),
+            _average_part, min(threads, useful),
             in_line(x, last), line, *before, rows, columns, *after,
         )  # fmt: skip
     return y

@@ -42,11 +42,13 @@ _pairs_masked = total_pairs(Shape(VECTORS, 1, whole=False))
 _pair_masked = total_pairs(Shape(1, 1, whole=False))
 
 
-@kernel
+@team
 def _grad_part(
     part, parts, dy, dx, h_gives, w_gives, line_phases, row_shares, column_shares, even, count,
     run, height, width, falls,
 ):  # fmt: skip
+    if divide(part, parts):
+        return
     (_, _, _, _, h_size, h_out) = height
     (_, w_stride, _, _, w_size, w_out) = width
     h_fall, w_fall = falls
@@ -188,11 +190,6 @@ def _last_line_grad(given, source, share, dx, to, w_gives, w_size, w_fall):
             c += lanes
 
 
-@team
-def _grad_team(index, parts, *given):
-    divide(_grad_part, index, parts, given)
-
-
 def average_grad(
     dy: Array,
     geometry: Geometry,
@@ -217,7 +214,7 @@ def average_grad(
     if dx.size:
         useful, before, after = _call(geometry, dx.shape, last)
         launch(
-            _grad_team, min(threads, useful),
+            _grad_part, min(threads, useful),
             in_line(dy, last), line, *before, *shares(divisors, dy.dtype), *after,
         )  # fmt: skip
     return dx

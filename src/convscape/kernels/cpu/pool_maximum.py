@@ -41,8 +41,10 @@ _second_masked = maximum_lanes(Shape(1, 2, whole=False))
 _far_masked = maximum_lanes(Shape(1, 0, whole=False))
 
 
-@kernel
+@team
 def _maximum_part(part, parts, x, y, where, h_reads, w_reads, firsts, count, run, height, width):
+    if divide(part, parts):
+        return
     h_out = height[-1]
     group = VECTORS if run == 1 else 1
     groups = (count + group - 1) // group
@@ -130,11 +132,6 @@ def _last_line(x, y, where, rows_read, w_reads, firsts, plane, h, channels, heig
             c += lanes
 
 
-@team
-def _maximum_team(index, parts, *given):
-    divide(_maximum_part, index, parts, given)
-
-
 def maximum(x: Array, geometry: Geometry, threads: int) -> tuple[Array, Array]:
     """The maximum of every window, and the number of the kernel cell it was found at.
 
@@ -154,7 +151,7 @@ def maximum(x: Array, geometry: Geometry, threads: int) -> tuple[Array, Array]:
     if y.size:
         threads = min(threads, useful)
         given = in_line(x, last), y_line, where_line
-        launch(_maximum_team, threads, *given, *fixed)
+        launch(_maximum_part, threads, *given, *fixed)
     return y, where
 
 
@@ -165,7 +162,7 @@ def maximum_only(x: Array, geometry: Geometry, threads: int) -> Array:
     line, y = blank(shape, x.dtype, last)
     if y.size:
         threads = min(threads, useful)
-        launch(_maximum_team, threads, in_line(x, last), line, None, *fixed)
+        launch(_maximum_part, threads, in_line(x, last), line, None, *fixed)
     return y
 
 

@@ -40,10 +40,12 @@ _one = chosen_lanes(Shape(1, 1, whole=True))
 _one_masked = chosen_lanes(Shape(1, 1, whole=False))
 
 
-@kernel
+@team
 def _gather_part(
     part, parts, dy, where, dx, h_gives, w_gives, line_phases, count, run, height, width, steps
 ):  # fmt: skip
+    if divide(part, parts):
+        return
     (_, _, _, _, h_size, h_out) = height
     (_, w_stride, _, _, w_size, _) = width
     group = VECTORS if run == 1 else 1
@@ -137,13 +139,10 @@ def _last_line(dy, where, dx, rows_met, w_gives, above, to, channels, width, ste
 
 
 @team
-def _gather_team(index, parts, *given):
-    divide(_gather_part, index, parts, given)
-
-
-@kernel
 def _scatter_part(part, parts, dy, where, dx, offsets, starts, count, height, width):
     """Plane after plane: every output adds its dy where its maximum was."""
+    if divide(part, parts):
+        return
     (r_size, h_stride, h_dilation, top, h_size, h_out) = height
     (_, w_stride, _, left, w_size, w_out) = width
     size, outputs = h_size * w_size, h_out * w_out
@@ -175,13 +174,10 @@ def _scatter_part(part, parts, dy, where, dx, offsets, starts, count, height, wi
 
 
 @team
-def _scatter_team(index, parts, *given):
-    divide(_scatter_part, index, parts, given)
-
-
-@kernel
 def _pick_part(part, parts, x, where, y, count, run, height, width):
     """y[o] = x[the cell where the maximum was]: the maximum's derivative, applied to x."""
+    if divide(part, parts):
+        return
     (_, h_stride, h_dilation, top, h_size, h_out) = height
     (s_size, w_stride, w_dilation, left, w_size, w_out) = width
     lines = count * h_out
@@ -195,11 +191,6 @@ def _pick_part(part, parts, x, where, y, count, run, height, width):
                 column = w * w_stride - left + s * w_dilation
                 inside = 0 <= row < h_size and 0 <= column < w_size
                 y[at] = x[((plane * h_size + row) * w_size + column) * run + c] if inside else 0
-
-
-@team
-def _pick_team(index, parts, *given):
-    divide(_pick_part, index, parts, given)
 
 
 def maximum_grad(
@@ -235,9 +226,9 @@ def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> t
     outputs = prod(geometry.outputs(spatial))
     if not last and count >= 8 and _all_real(geometry, spatial):
         fixed = _offsets(geometry, spatial[1]), _starts(geometry, spatial), count, *both
-        return _scatter_team, teams(prod(shape) // 4 + outputs * count, last), fixed
+        return _scatter_part, teams(prod(shape) // 4 + outputs * count, last), fixed
     useful = teams(prod(shape[:2]) * outputs * prod(geometry.kernel) + prod(shape), last)
-    return _gather_team, useful, (*tables, count, run, *both, steps)
+    return _gather_part, useful, (*tables, count, run, *both, steps)
 
 
 def pick(x: Array, where: Array, geometry: Geometry, threads: int) -> Array:
@@ -256,7 +247,7 @@ def pick(x: Array, where: Array, geometry: Geometry, threads: int) -> Array:
     y = empty(where.shape, x.dtype, last)
     if y.size:
         launch(
-            _pick_team, threads,
+            _pick_part, threads,
             in_line(x, last), in_line(where, last), in_line(y, last),
             *planes(x.shape, last), *forward(geometry, x.shape[2:])[2],
         )  # fmt: skip

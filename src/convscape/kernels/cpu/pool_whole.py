@@ -3,7 +3,7 @@
 from typing import Any
 
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import plane_totals
 from convscape.kernels.cpu.simd import SIMD
@@ -15,9 +15,11 @@ _many = plane_totals(Shape(VECTORS, 1, whole=False))
 _one = plane_totals(Shape(1, 1, whole=False))
 
 
-@kernel
+@team
 def _planes_part(part, parts, x, y, share, count, cells):
     """Plain memory: a plane is one stretch."""
+    if divide(part, parts):
+        return
     lanes = _LANE_BYTES // x.itemsize
     steps = (cells + lanes - 1) // lanes
     plane, end = count * part // parts, count * (part + 1) // parts
@@ -32,16 +34,13 @@ def _planes_part(part, parts, x, y, share, count, cells):
 
 
 @team
-def _planes_team(index, parts, *given):
-    divide(_planes_part, index, parts, given)
-
-
-@kernel
 def _pixels_part(part, parts, x, y, share, images, cells, run):
     """Channels-last memory: the pixels of an image, four at a time, are added up in its line of y.
 
     They are read in the order in which they lie.
     """
+    if divide(part, parts):
+        return
     blocks = (run + _BLOCK - 1) // _BLOCK
     jobs = images * blocks
     for job in range(jobs * part // parts, jobs * (part + 1) // parts):
@@ -70,14 +69,9 @@ def _pixels_part(part, parts, x, y, share, images, cells, run):
             total[c] *= share
 
 
-@team
-def _pixels_team(index, parts, *given):
-    divide(_pixels_part, index, parts, given)
-
-
 def whole_planes(shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
     """The kernel for an input of this shape, and its arguments after the share."""
     images, channels, cells = shape[0], shape[1], shape[2] * shape[3]
     if last:
-        return _pixels_team, (images, cells, channels)
-    return _planes_team, (images * channels, cells)
+        return _pixels_part, (images, cells, channels)
+    return _planes_part, (images * channels, cells)

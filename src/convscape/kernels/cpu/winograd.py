@@ -21,7 +21,7 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu import winograd_deep
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, plain
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
@@ -39,9 +39,11 @@ _DEPTH = 128  # channels of one piece of a sum: longer ones lose digits
 # --- the kernels -------------------------------------------------------------------------------
 
 
-@kernel
+@team
 def _kernel_part(part, parts, edge, weight, strides, flip, channels, lanes, points):
     """Points [36][block][c][lane] of (k, c, side, side) weights; a share of the input channels."""
+    if divide(part, parts):
+        return
     c_size, k_size = channels
     wide = (k_size + lanes - 1) // lanes * lanes
     low, high = c_size * part // parts, c_size * (part + 1) // parts
@@ -57,15 +59,12 @@ def _kernel_part(part, parts, edge, weight, strides, flip, channels, lanes, poin
 
 
 @team
-def _kernel_team(index, parts, *given):
-    divide(_kernel_part, index, parts, given)
-
-
-@kernel
 def _forward_part(
     part, parts, edge, x, strides, size, channels, points, bias, relu, lanes, y, grid, corner, chunk
 ):
     """A share of the output tiles: transform, 36 matrix products and back, chunk by chunk."""
+    if divide(part, parts):
+        return
     n_size, h_size, w_size = grid
     c_size, k_size = channels
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
@@ -137,11 +136,6 @@ def _forward_part(
                 k0 += width
 
 
-@team
-def _forward_team(index, parts, *given):
-    divide(_forward_part, index, parts, given)
-
-
 # --- the problems ------------------------------------------------------------------------------
 
 
@@ -200,11 +194,11 @@ def _convolve(
         else:
             points = workspace.empty(36 * (-(-k // lanes) * lanes * c + lanes), x.dtype)
             launch(
-                _kernel_team, threads,
+                _kernel_part, threads,
                 edge, kernels, kernel_strides, flip, (c, k), lanes, points,
             )  # fmt: skip
             launch(
-                _forward_team, threads,
+                _forward_part, threads,
                 edge, memory, strides, (h, w), (c, k), points, bias, relu, lanes, y, grid, corner,
                 _chunk(c, k, x.itemsize),
             )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
@@ -22,11 +22,13 @@ _DEPTH = 64  # input channels of one piece: with 64 output channels their points
 _TILES = 17 * ROWS  # tiles of one chunk: their products with a block are 918 KiB
 
 
-@kernel
+@team
 def _spread_part(
     part, parts, edge, x, strides, size, channels, grid, corner, first, count, spread, plane
 ):
     """Points of the tiles [first, first + count), as [36][tile][c]; a share of them."""
+    if divide(part, parts):
+        return
     down, across = (grid[1] + edge - 1) // edge, (grid[2] + edge - 1) // edge
     patch = np.empty(36 * channels, x.dtype)
     within, patched, writes = np.empty(36, np.int64), np.empty(36, np.int64), np.empty(36, np.int64)
@@ -44,11 +46,6 @@ def _spread_part(
 
 
 @team
-def _spread_team(index, parts, *given):
-    divide(_spread_part, index, parts, given)
-
-
-@kernel
 def _multiply_part(
     part,
     parts,
@@ -68,6 +65,8 @@ def _multiply_part(
     y,
 ):
     """A share of the output channels of the chunk's tiles."""
+    if divide(part, parts):
+        return
     c_size, k_size = channels
     _, h_size, w_size = grid
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
@@ -121,11 +120,6 @@ def _multiply_part(
         k0 += width
 
 
-@team
-def _multiply_team(index, parts, *given):
-    divide(_multiply_part, index, parts, given)
-
-
 def convolve(
     edge: int, x: Array, x_strides: tuple[int, int, int], size: tuple[int, int],
     weight: Array, weight_strides: tuple[int, ...], flip: bool, channels: tuple[int, int],
@@ -158,11 +152,11 @@ def convolve(
     for first in range(0, tiles, chunk):
         count = min(chunk, tiles - first)
         launch(
-            _spread_team, threads,
+            _spread_part, threads,
             edge, x, x_strides, size, channels[0], grid, corner, first, count, spread, plane,
         )  # fmt: skip
         launch(
-            _multiply_team, threads,
+            _multiply_part, threads,
             edge, spread, plane, weight, weight_strides, flip, channels, bias, relu,
             lanes, grid, first, count, y,
         )  # fmt: skip

@@ -15,7 +15,7 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu import winograd_weight_few
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
@@ -32,13 +32,10 @@ _FEW_TILES = 96  # tiles of a thread that pay for transforming all its sums
 
 
 @team
-def _spread_team(index, parts, *given):
-    divide(spread_tiles, index, parts, given)
-
-
-@kernel
 def _multiply_part(part, parts, edge, spread, given, count, channels, lanes, add, dw):
     """The gradient (k, c, side, side) from the chunk's tiles, or added to it; a share of the k."""
+    if divide(part, parts):
+        return
     c_size, k_size = channels
     cells = (7 - edge) ** 2
     c_row, k_row = row_of(c_size, lanes), row_of(k_size, lanes)
@@ -88,11 +85,6 @@ def _multiply_part(part, parts, edge, spread, given, count, channels, lanes, add
             c0 += width
 
 
-@team
-def _multiply_team(index, parts, *given):
-    divide(_multiply_part, index, parts, given)
-
-
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     """The gradient by the weight, as in `convscape.kernels.cpu.gemm.weight_grad`."""
     n, c, h, w = x.shape
@@ -120,12 +112,12 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     for first in range(0, tiles, chunk):
         count = min(chunk, tiles - first)
         launch(
-            _spread_team, threads,
+            spread_tiles, threads,
             edge, memory, strides, (h, w), dy_memory, dy_strides, channels, lanes, corner,
             (n, *outputs), first, count, spread, given,
         )  # fmt: skip
         launch(
-            _multiply_team, threads,
+            _multiply_part, threads,
             edge, spread, given, count, channels, lanes, first > 0, dw,
         )  # fmt: skip
     return dw.reshape(geometry.weight_shape)

@@ -9,7 +9,7 @@ import numpy as np
 
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.simd import ROWS
 from convscape.kernels.cpu.threads import launch
@@ -22,11 +22,13 @@ TILES = 24
 """Tiles of one chunk, and of one piece of a sum."""
 
 
-@kernel
+@team
 def _few_part(
     part, parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, dw
 ):
     """The gradient from a share of the tiles, at dw[part]."""
+    if divide(part, parts):
+        return
     c_size, k_size = channels
     cells = (7 - edge) ** 2
     tiles = grid[0] * ((grid[1] + edge - 1) // edge) * ((grid[2] + edge - 1) // edge)
@@ -71,11 +73,6 @@ def _few_part(
         c0 += width
 
 
-@team
-def _few_team(index, parts, *given):
-    divide(_few_part, index, parts, given)
-
-
 def weight_grad(
     edge: int, x: Array, strides: tuple[int, int, int], size: tuple[int, int], dy: Array,
     dy_strides: tuple[int, int, int], channels: tuple[int, int], lanes: int,
@@ -100,7 +97,7 @@ def weight_grad(
     dw = workspace.empty(threads * numbers, x.dtype)
     dw[:] = 0  # a forked process runs one share only
     launch(
-        _few_team, threads,
+        _few_part, threads,
         edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, dw,
     )  # fmt: skip
     total = dw[:numbers]

@@ -2,17 +2,20 @@
 
 import numpy as np
 
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.winograd_tiles import gather, inside, load_tile
 from convscape.kernels.cpu.winograd_transforms import output_points
 
 
-@kernel
+@team
 def spread_tiles(
     part, parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, first,
     count, spread, given,
 ):  # fmt: skip
     """Points of x and of dy for the tiles [first, first + count), a share of them."""
+    if divide(part, parts):
+        return
     _, h_size, w_size = grid
     c_size, k_size = channels
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
