@@ -19,6 +19,7 @@ from convscape.ops.bridge import (
     dtype_name,
     fixed,
     needs_grad,
+    tensor,
     threads,
 )
 from convscape.ops.conv_grad import Forward, forward
@@ -55,7 +56,7 @@ class ConstantWeight:
         return self._packed[key]
 
     def convolution(
-        self, x: torch.Tensor, bias: torch.Tensor | None, relu: bool | float, *given: Any
+        self, x: torch.Tensor, bias: torch.Tensor | None, relu: bool | float, *setting: Any
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """`conv2d` with this weight for inputs like x, all checked and chosen: what a layer keeps.
 
@@ -63,24 +64,22 @@ class ConstantWeight:
             x: An input, of whose shape, dtype and device all others are.
             bias: (K,), or None; like the weight, it may not change.
             relu: As in `conv2d`.
-            given: stride, padding, dilation and groups, as in `conv2d`.
+            setting: stride, padding, dilation and groups, as in `conv2d`.
         """
         weight = self.tensor
         _check_relu(relu)
         check(x, weight, bias)
         geometry, kernels = plan(
-            x.shape,
-            weight.shape,
-            dtype_name(x.dtype),
-            x.device.type,
-            *map(fixed, given),
-            "auto",
+            x.shape, weight.shape, dtype_name(x.dtype), x.device.type, *map(fixed, setting), "auto",
             True,
-        )
+        )  # fmt: skip
         if kernels is None:
             return lambda x: rectified(_framework(x, weight, bias, geometry), relu)
+        given = array(weight), None if bias is None else array(bias), geometry
         packed = self.packed(kernels[0], geometry)
-        return lambda x: forward(x, weight, bias, geometry, kernels, relu, packed)
+        also = () if packed is None else (packed,)
+        compute = kernels[0].forward
+        return lambda x: tensor(compute(array(x), *given, threads(), relu, *also))
 
 
 def conv2d(

@@ -68,7 +68,7 @@ def forward(
         (N, K, H', W'), in channels-last memory when x is.
     """
     last = is_channels_last(x)
-    shape, product = forward_product(geometry, x.shape[0], x.shape[2], x.shape[3], last)
+    shape, padding, product = forward_product(geometry, x.shape[0], x.shape[2], x.shape[3], last)
     line, y = blank(shape, x.dtype, last)
     if y.size == 0:
         return y
@@ -76,8 +76,7 @@ def forward(
         view = _strided(x, geometry, shape)
         pointwise(view, weight[:, :, 0, 0], bias, relu, geometry.groups, y, threads)
         return y
-    height, width = geometry.windows
-    memory = padded(x, (height.padding, width.padding), threads)[0]
+    memory = padded(x, padding, threads)[0]
     if weights is None:
         weights = pack(weight, geometry, threads)
     correlate(memory, weights, product, bias, relu, line, threads)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from convscape.arithmetic.errors import InputError
+from convscape.kernels.cpu.jit import kernel
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -181,8 +182,10 @@ def release() -> None:
     _store.clear()
 
 
+@kernel
 def _address(memory: Array) -> int:
-    address: int = memory.__array_interface__["data"][0]
+    # Compiled, because NumPy takes a microsecond to say it.
+    address: int = memory.ctypes.data
     return address
 
 
