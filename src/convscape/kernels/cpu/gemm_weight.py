@@ -11,6 +11,7 @@ tap's real cells are then whole runs, and only those are multiplied. Maps with l
 multiplied in place (`gemm_weight_wide`).
 """
 
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -29,9 +30,8 @@ from convscape.kernels.cpu.transpose import transpose
 _PIECE = 256  # pixels of one piece: 64 KiB of x's columns
 _WIDE = 128  # pixels of an image from which on its lines are multiplied in place
 _WIDE_WITHOUT = 48  # the same where no padding is to be left out
-_SPLIT_ROWS = (
-    16 * ROWS
-)  # output channels a thread needs to have its own; fewer, and pixels are split
+_SPLIT_ROWS = 16 * ROWS  # output channels of a thread's own; with fewer, pixels are split
+_SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
 
 
 @kernel
@@ -252,6 +252,8 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     if given_strides[2] != dy.shape[3] * given_strides[3]:
         given, (sn, sh, sw) = padded(dy, ((0, 0), (0, 0)), threads)
         given_strides = (sn, 1, sh, sw)
+    if dy.size * c * r * s < _SPLIT_FROM:
+        threads = 1
     split = threads > 1 and k >= _SPLIT_ROWS * threads
     slabs = 1 if split else max(1, threads)
     wide, k_rows = -(-r * s * c // lanes) * lanes, -(-k // ROWS) * ROWS
@@ -268,6 +270,7 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     return dw.reshape(geometry.weight_shape)
 
 
+@lru_cache(maxsize=1024)
 def _batch_last(dy: tuple[int, ...], x: tuple[int, ...], geometry: Geometry) -> bool:
     """Whether enough of the taps are padding to order the pixels by position, then by image."""
     n, _, _, w = dy
