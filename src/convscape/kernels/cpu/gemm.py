@@ -20,6 +20,7 @@ V. Dumoulin and F. Visin, arXiv 1603.07285, section 4.
 """
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.clear import clear
 from convscape.kernels.cpu.gemm_pack import packed
 from convscape.kernels.cpu.gemm_pixels import correlate
 from convscape.kernels.cpu.gemm_pointwise import pointwise
@@ -102,9 +103,10 @@ def input_grad(
     line, dx = blank((dy.shape[0], geometry.in_channels, *spatial), dy.dtype, last)
     if dx.size == 0:
         return dx
+    padding, products, unmet = input_products(geometry, dy.shape[0], *spatial, last)
+    height, width = geometry.windows
+    clear(dx, (height.stride, width.stride), unmet, threads)
     if not last and _is_pointwise(dy, geometry):
-        if max(w.stride for w in geometry.windows) > 1:
-            dx[:] = 0
         groups = geometry.groups
         # (K, C / groups) to (C, K / groups), group by group.
         backwards = _grouped(weight, geometry)[..., 0, 0].swapaxes(1, 2)
@@ -112,14 +114,10 @@ def input_grad(
         view = _strided(dx, geometry, dy.shape)
         pointwise(dy, backwards, None, False, groups, view, threads)
         return dx
-    padding, products, unmet = input_products(geometry, dy.shape[0], *spatial, last)
     memory = padded(dy, padding, threads)[0]
     weights = packed(_grouped(weight, geometry).transpose(0, 2, 1, 3, 4), threads)
     for product in products:
         correlate(memory, weights, product, None, False, line, threads)
-    height, width = geometry.windows
-    for i, j in unmet:
-        dx[:, :, i :: height.stride, j :: width.stride] = 0
     return dx
 
 
