@@ -4,7 +4,6 @@ A row is an address in channels-last memory, and a row of the kernel one run of 
 (r fixed, s and c inside). Small kernels are summed in one go; large ones in pieces.
 """
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -246,24 +245,13 @@ def correlate(
         y: The result's memory, one-dimensional.
         threads: Threads to use.
     """
-    fixed, multiplications = _fixed(product)
     groups, k = product.shape[:2]
     launch(
-        _correlate_part, threads if multiplications >= _SPLIT_FROM else 1,
+        _correlate_part, threads if product.multiplications >= _SPLIT_FROM else 1,
         memory, weights, _in_blocks(bias, groups, k, y.dtype), bounds(relu),
-        SIMD.lanes(y.itemsize), y[product.y_start :], *fixed,
+        SIMD.lanes(y.itemsize), y[product.y_start :] if product.y_start else y,
+        *product.arguments,
     )  # fmt: skip
-
-
-@lru_cache(maxsize=1024)
-def _fixed(product: Product) -> tuple[tuple[Any, ...], int]:
-    """A product as the kernel's arguments, and how many multiplications it has."""
-    p = product
-    fixed = (
-        p.start, p.steps, p.cells_at, p.shape, p.tap_steps, p.down, p.across, p.batch_last,
-        p.y_strides, p.y_shape,
-    )  # fmt: skip
-    return fixed, p.multiplications
 
 
 def _in_blocks(bias: Array | None, groups: int, k: int, dtype: Any) -> Array:

@@ -11,6 +11,7 @@ tap's real cells are then whole runs, and only those are multiplied. Maps with l
 multiplied in place (`gemm_weight_wide`).
 """
 
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -23,15 +24,14 @@ from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat, padded
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.transpose import transpose
 
 _PIECE = 256  # pixels of one piece: 64 KiB of x's columns
 _WIDE = 128  # pixels of an image from which on its lines are multiplied in place
 _WIDE_WITHOUT = 48  # the same where no padding is to be left out
-_SPLIT_ROWS = (
-    16 * ROWS
-)  # output channels a thread needs to have its own; fewer, and pixels are split
+_SPLIT_ROWS = 16 * ROWS  # output channels of a thread's own; with fewer, pixels are split
+_SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
 
 
 @kernel
@@ -123,7 +123,7 @@ def _weight_part(
     part, parts, x, x_strides, size, dy, dy_strides, grid, down, across, channels, taps,
     batch_last, split, lanes, sums,
 ):  # fmt: skip
-    """Add to sums[slab][group][block of columns][k][column], for a share of k or of the pixels."""
+    """Set sums[slab][group][block of columns][k][column], for a share of k or of the pixels."""
     if divide(part, parts):
         return
     n_size, h_size, w_size = grid
@@ -146,10 +146,13 @@ def _weight_part(
         slab, first, last = part, pieces * part // parts * line, pieces * (part + 1) // parts * line
     most = max(1, _PIECE // line) * line
     step = most + lanes
-    turned = np.zeros(k_rows * step, x.dtype)
+    turned = np.empty((high - low) * step, x.dtype)
+    turned[(min(high, k_size) - low) * step :] = 0  # rows behind the last output channel
     columns = np.empty(most * WIDEST * lanes, x.dtype)
-    rows = np.arange(k_rows) * step
+    rows = np.arange(high - low) * step
     cells = np.empty((3, most), np.int64)
+    if first == last:
+        sums[slab * groups * wide * k_rows : (slab + 1) * groups * wide * k_rows] = 0
     for start in range(first, last, most):
         count = min(most, last - start)
         for p in range(count):
@@ -186,12 +189,20 @@ def _weight_part(
                     h_low, h_high = max(h_low, start // line), min(h_high, (start + count) // line)
                     outer, along = h_high - h_low, (w_high - w_low) * n_size
                     at = (h_low - start // line) * line + w_low * n_size
-                if outer > 0 and along > 0:
-                    for k in range(low, high, ROWS):
+                for k in range(low, high, ROWS):
+                    to = base + j0 * k_rows + k * width
+                    if outer <= 0 or along <= 0:
+                        if start == first:
+                            sums[to : to + ROWS * width] = 0
+                    elif start == first:
+                        multiply(
+                            vectors, turned, rows, k - low, at, line, 1,
+                            columns, at * width, line * width, width, outer, along, sums, to,
+                        )  # fmt: skip
+                    else:
                         multiply_add(
                             vectors, turned, rows, k - low, at, line, 1,
-                            columns, at * width, line * width, width, outer, along,
-                            sums, base + j0 * k_rows + k * width,
+                            columns, at * width, line * width, width, outer, along, sums, to,
                         )  # fmt: skip
                 j0 += width
 
@@ -252,10 +263,12 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     if given_strides[2] != dy.shape[3] * given_strides[3]:
         given, (sn, sh, sw) = padded(dy, ((0, 0), (0, 0)), threads)
         given_strides = (sn, 1, sh, sw)
+    if dy.size * c * r * s < _SPLIT_FROM:
+        threads = 1
     split = threads > 1 and k >= _SPLIT_ROWS * threads
     slabs = 1 if split else max(1, threads)
     wide, k_rows = -(-r * s * c // lanes) * lanes, -(-k // ROWS) * ROWS
-    sums = workspace.zeros(slabs * geometry.groups * wide * k_rows, x.dtype)
+    sums = workspace.empty(slabs * geometry.groups * wide * k_rows, x.dtype)
     down, across = ((w.stride, w.dilation, w.padding[0]) for w in geometry.windows)
     channels, taps = (geometry.groups, k), (r, s, c)
     launch(
@@ -268,6 +281,7 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     return dw.reshape(geometry.weight_shape)
 
 
+@lru_cache(maxsize=1024)
 def _batch_last(dy: tuple[int, ...], x: tuple[int, ...], geometry: Geometry) -> bool:
     """Whether enough of the taps are padding to order the pixels by position, then by image."""
     n, _, _, w = dy

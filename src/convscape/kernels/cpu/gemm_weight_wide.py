@@ -8,6 +8,8 @@ output channels: dy's lines are copied into a panel of them, which stays in the 
 rows pass by. The lines must be long enough to pay for reading and writing the tile.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
@@ -24,6 +26,7 @@ from convscape.kernels.cpu.transpose import transpose
 
 _RUN = 256  # pixels of one panel: 64 KiB, beside which x stays in L2; longer sums lose digits
 _LINE = 64  # bytes of a line of the cache
+_SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
 
 
 @kernel
@@ -79,7 +82,12 @@ def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, la
                         some, count = min(lines, h_size - h), min(along, w_size - w)
                         at = n * dy_steps[0] + h * dy_steps[2] + w * dy_steps[3]
                         at += (g * k_size + k0) * dy_steps[1]
-                        _panel(dy, dy_steps, at, some, count, real, width, panel)
+                        source, begin, jump, step = panel, 0, count * width, width
+                        if dy_steps[1] == 1 and real == width:
+                            # A few lines of the cache a pixel: read where they lie.
+                            source, begin, jump, step = dy, at, dy_steps[2], dy_steps[3]
+                        else:
+                            _panel(dy, dy_steps, at, some, count, real, width, panel)
                         shift = n * x_steps[0] + h * x_steps[2] + w * x_steps[3]
                         shift += g * c_size * x_steps[1]
                         # Pixels that follow each other; of each, a tile reads a few channels.
@@ -93,13 +101,13 @@ def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, la
                             if n == 0 and h == 0 and w == 0:
                                 multiply(
                                     vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
-                                    panel, 0, count * width, width, some, count,
+                                    source, begin, jump, step, some, count,
                                     tile, (t - low) * ROWS * width,
                                 )  # fmt: skip
                             else:
                                 multiply_add(
                                     vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
-                                    panel, 0, count * width, width, some, count,
+                                    source, begin, jump, step, some, count,
                                     tile, (t - low) * ROWS * width,
                                 )  # fmt: skip
             count = min(high * ROWS, m_size) - low * ROWS
@@ -119,20 +127,24 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
         memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
         sc = 1
     given, given_steps = flat(dy)
-    rows = (
-        np.arange(c)[:, None, None] * sc
-        + np.arange(r)[:, None] * (sh * height.dilation)
-        + np.arange(s) * (sw * width.dilation)
-    ).reshape(-1)
-    rows = np.pad(rows, (0, -len(rows) % ROWS), mode="edge")
+    rows = _rows((c, r, s), (sc, sh * height.dilation, sw * width.dilation))
     steps = (sn, sc, sh * height.stride, sw * width.stride)
-    grid = (dy.shape[0], *dy.shape[2:])
-    if all(axis[2] == grid[2] * axis[3] for axis in (steps, given_steps)):
-        grid = (grid[0], 1, grid[1] * grid[2])  # lines that follow each other are one
+    n, _, h, w = dy.shape
+    grid = (n, h, w)
+    if all(axis[2] == w * axis[3] for axis in (steps, given_steps)):
+        grid = (n, 1, h * w)  # lines that follow each other are one
     dw = workspace.empty(k * c * r * s, x.dtype)
     launch(
-        _weight_part, threads,
+        _weight_part, threads if dy.size * c * r * s >= _SPLIT_FROM else 1,
         memory, steps, given, given_steps, rows, grid, (groups, c, k // groups),
         SIMD.lanes(x.itemsize), dw,
     )  # fmt: skip
     return dw.reshape(geometry.weight_shape)
+
+
+@lru_cache(maxsize=1024)
+def _rows(shape: tuple[int, int, int], steps: tuple[int, int, int]) -> Array:
+    """Where the weights' cells (c, r, s) begin to read, whole tiles of them."""
+    cells = np.indices(shape).reshape(3, -1)
+    rows = np.asarray(steps) @ cells
+    return np.pad(rows, (0, -len(rows) % ROWS), mode="edge")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from convscape.arithmetic.errors import InputError
+from convscape.kernels.cpu.jit import kernel
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -145,13 +146,6 @@ def empty(count: int, dtype: Any) -> Array:
     return np.asarray(_Block(block, size)).view(dtype)
 
 
-def zeros(count: int, dtype: Any) -> Array:
-    """`empty`, filled with zeros."""
-    result = empty(count, dtype)
-    result.fill(0)
-    return result
-
-
 def check(size: int) -> None:
     """Refuse a block that would not fit, before anything is allocated.
 
@@ -181,8 +175,10 @@ def release() -> None:
     _store.clear()
 
 
+@kernel
 def _address(memory: Array) -> int:
-    address: int = memory.__array_interface__["data"][0]
+    # Compiled, because NumPy takes a microsecond to say it.
+    address: int = memory.ctypes.data
     return address
 
 
