@@ -19,9 +19,10 @@ import numpy as np
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import gemm_weight_wide
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, flat, padded
+from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, weight_shaped
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
@@ -208,8 +209,8 @@ def _weight_part(
 
 
 @team
-def _collect_part(part, parts, sums, slabs, channels, taps, lanes, dw):
-    """The slabs' total as dw[k][c][r][s]; a share of the output channels."""
+def _collect_part(part, parts, sums, slabs, channels, taps, lanes, last, dw):
+    """The slabs' total as dw[k][c][r][s], or [k][r][s][c] if `last`; a share of the k."""
     if divide(part, parts):
         return
     groups, k_size = channels
@@ -232,6 +233,9 @@ def _collect_part(part, parts, sums, slabs, channels, taps, lanes, dw):
                 for i in range(len(piece)):
                     piece[i] = source[i] if slab == 0 else piece[i] + source[i]
                 j0 += width
+        if last:
+            copy_run(line, 0, out, 0, total)
+            continue
         for c in range(c_size):
             for tap in range(cells):
                 out[c * cells + tap] = line[tap * c_size + c]
@@ -247,7 +251,7 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
         threads: Threads to use.
 
     Returns:
-        (K, C / groups, R, S), contiguous.
+        (K, C / groups, R, S), in channels-last memory when x is.
     """
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
@@ -277,8 +281,9 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
         down, across, channels, taps, _batch_last(dy.shape, x.shape, geometry), split, lanes, sums,
     )  # fmt: skip
     dw = workspace.empty(prod(geometry.weight_shape), x.dtype)
-    launch(_collect_part, threads, sums, slabs, channels, taps, lanes, dw)
-    return dw.reshape(geometry.weight_shape)
+    last = is_channels_last(x)
+    launch(_collect_part, threads, sums, slabs, channels, taps, lanes, last, dw)
+    return weight_shaped(dw, geometry, last)
 
 
 @lru_cache(maxsize=1024)

@@ -2,10 +2,11 @@
 
     dw[k, c, r, s] = Σ_{n, h, w} dy[n, k, h, w] x[n, c, h stride - low + r dilation, ...]
 
-Rows are the (c, r, s) of the weights, in their own order: each is the address where its pixels
-begin, and the same steps lead through x for all of them, in whatever order of memory. Columns are
-output channels: dy's lines are copied into a panel of them, which stays in the L2 cache while all
-rows pass by. The lines must be long enough to pay for reading and writing the tile.
+Rows are the weights of one output channel, in the order in which they are wanted: each is the
+address where its pixels begin, and the same steps lead through x for all of them, in whatever order
+of memory. Columns are output channels. In channels-last memory dy is read where it lies; in plain
+memory its lines are copied into a panel, which stays in the L2 cache while all rows pass by. The
+lines must be long enough to pay for reading and writing the tile.
 """
 
 from functools import lru_cache
@@ -18,7 +19,7 @@ from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, flat, padded
+from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, weight_shaped
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add, own_blocks
@@ -127,7 +128,9 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
         memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
         sc = 1
     given, given_steps = flat(dy)
-    rows = _rows((c, r, s), (sc, sh * height.dilation, sw * width.dilation))
+    last = is_channels_last(x)
+    across = (r, sh * height.dilation), (s, sw * width.dilation)
+    rows = _rows((*across, (c, sc)) if last else ((c, sc), *across))
     steps = (sn, sc, sh * height.stride, sw * width.stride)
     n, _, h, w = dy.shape
     grid = (n, h, w)
@@ -139,12 +142,12 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
         memory, steps, given, given_steps, rows, grid, (groups, c, k // groups),
         SIMD.lanes(x.itemsize), dw,
     )  # fmt: skip
-    return dw.reshape(geometry.weight_shape)
+    return weight_shaped(dw, geometry, last)
 
 
 @lru_cache(maxsize=1024)
-def _rows(shape: tuple[int, int, int], steps: tuple[int, int, int]) -> Array:
-    """Where the weights' cells (c, r, s) begin to read, whole tiles of them."""
-    cells = np.indices(shape).reshape(3, -1)
-    rows = np.asarray(steps) @ cells
+def _rows(axes: tuple[tuple[int, int], ...]) -> Array:
+    """Where the weights' cells begin to read, whole tiles of them; axes are (cells, step)."""
+    counts, steps = zip(*axes, strict=True)
+    rows = np.asarray(steps) @ np.indices(counts).reshape(len(axes), -1)
     return np.pad(rows, (0, -len(rows) % ROWS), mode="edge")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
@@ -65,6 +66,14 @@ def blank(shape: tuple[int, int, int, int], dtype: Any, channels_last: bool) -> 
 def empty(shape: tuple[int, int, int, int], dtype: Any, channels_last: bool) -> Array:
     """An uninitialised (N, C, H, W) array, in channels-last memory or in plain order."""
     return blank(shape, dtype, channels_last)[1]
+
+
+def weight_shaped(dw: Array, geometry: Geometry, channels_last: bool) -> Array:
+    """Memory of a weight gradient as (K, C / groups, R, S), in channels-last order or plain."""
+    k, c, r, s = geometry.weight_shape
+    if channels_last:
+        return dw.reshape(k, r, s, c).transpose(0, 3, 1, 2)
+    return dw.reshape(k, c, r, s)
 
 
 def padded(

@@ -16,7 +16,7 @@ from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu import winograd_weight_few
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import team
-from convscape.kernels.cpu.layout import Array, is_channels_last, padded
+from convscape.kernels.cpu.layout import Array, is_channels_last, padded, weight_shaped
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
@@ -105,7 +105,7 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
             edge, memory, strides, (h, w), dy_memory, dy_strides, channels, lanes, corner,
             (n, *outputs), last, threads,
         )  # fmt: skip
-        return _shaped(dw, geometry, last)
+        return weight_shaped(dw, geometry, last)
     # As many tiles at once as fit the last level of the cache; chunks of one size.
     most = max(_TILES, _POINT_BYTES // (36 * x.itemsize * (c_row + k_row)))
     chunk = -(-tiles // -(-tiles // most))
@@ -124,12 +124,4 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
             _multiply_part, threads,
             edge, spread, given, count, channels, lanes, last, first > 0, dw,
         )  # fmt: skip
-    return _shaped(dw, geometry, last)
-
-
-def _shaped(dw: Array, geometry: Geometry, last: bool) -> Array:
-    """(K, C, R, S) on flat memory, channels-last or not."""
-    k, c, r, s = geometry.weight_shape
-    if last:
-        return dw.reshape(k, r, s, c).transpose(0, 3, 1, 2)
-    return dw.reshape(k, c, r, s)
+    return weight_shaped(dw, geometry, last)
