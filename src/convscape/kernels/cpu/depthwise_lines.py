@@ -15,10 +15,10 @@ from convscape.kernels.cpu.transpose import transpose, transpose_to
 
 # Most networks' images are 7, 14, 28, 56 or 112 pixels wide.
 TILES = (
-    Tile(7), Tile(4), Tile(7, 2), Tile(7, 3), Tile(7, 3, 2),
+    Tile(7), Tile(4), Tile(7, 2), Tile(7, 3), Tile(7, 3, 2), Tile(7, 5), Tile(7, 5, 2), Tile(7, 7),
     *((Tile(14, 3),) if SIMD.vectors == 4 else ()),
 )  # fmt: skip
-"""Two for any window; those for 3 cells a row, and for its gradient's phases at stride 2.
+"""Two for any window; those for 3, 5 and 7 cells a row, and for their gradients' phases.
 
 14 accumulators fit where there are 32 registers.
 """
@@ -54,9 +54,10 @@ def _fill(table, row, cells, column, nothing):
 
 @kernel
 def _line(
-    adding, image, line, pitch, h, plan, tables, memory, at, sizes, blocks, channels, bias, limits
-):
-    """Output row h of all blocks of channels.
+    adding, image, line, pitch, h, plan, tables, memory, at, sizes, blocks, channel, channels, bias,
+    limits,
+):  # fmt: skip
+    """Output row h of some blocks of channels, the first of which begins at `channel`.
 
     With `adding` it adds to the weight gradient `memory`; else `memory` holds weights. `image` and
     `line` are the addresses of the input image and the output row, `pitch` the elements from a
@@ -85,12 +86,12 @@ def _line(
         hop_x, hop_y = hop * column, pixels * apart * column
         if adding:
             _correlate(
-                tile, table, met, others, tiles, hop_x, hop_y, blocks, channels,
+                tile, table, met, others, tiles, hop_x, hop_y, blocks, channel, channels,
                 memory, begin, step,
             )  # fmt: skip
         else:
             _weigh(
-                tile, table, met, others, tiles, hop_x, hop_y, blocks, channels,
+                tile, table, met, others, tiles, hop_x, hop_y, blocks, channel, channels,
                 memory, begin, step, bias, limits,
             )  # fmt: skip
 
@@ -172,15 +173,15 @@ def direct_part(
     tables = _tables(plan, channels, x)
     mine, (first, last), number = _share(part, parts, images * h_out, sizes)
     values, total = _begin(adding, arranged, memory, number, mine, order, channels, sizes)
-    pixel, c = channels * x.itemsize, mine[0] * lanes
+    pixel = channels * x.itemsize
     begin, end = mine[0] * step, mine[1] * step
-    image, result = address(x) + c * x.itemsize, address(y) + c * x.itemsize
     summed = 0
     for line in range(first, last):
         n, h = divmod(line, h_out)
         _line(
-            adding, image + n * h_in * w_in * pixel, result + line * w_out * pixel, channels, h,
-            plan, tables, values, begin, sizes, mine[1] - mine[0], channels - c, bias[c:], limits,
+            adding, address(x) + n * h_in * w_in * pixel, address(y) + line * w_out * pixel,
+            channels, h, plan, tables, values, begin, sizes, mine[1] - mine[0], mine[0] * lanes,
+            channels, bias, limits,
         )  # fmt: skip
         summed += w_out
         if adding and (summed >= _RUN or line == last - 1):
@@ -249,7 +250,7 @@ def planes_part(
                 _line(
                     adding, address(x_near) - low * w_in * pixel,
                     address(y_near) + (h - first) * w_out * pixel, width, h, plan, tables, values,
-                    begin, sizes, blocks, max(real, lanes), bias_near, limits,
+                    begin, sizes, blocks, 0, max(real, lanes), bias_near, limits,
                 )  # fmt: skip
                 summed += w_out
                 if adding and (summed >= _RUN or h == last - 1):

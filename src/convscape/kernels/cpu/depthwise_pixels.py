@@ -42,32 +42,35 @@ def address(_context: Any, array: Any) -> Any:
 def weigher(tiles: Sequence[Tile]) -> Callable[..., None]:
     """An intrinsic that computes tiles of output pixels.
 
-    The intrinsic is `f(number, table, rows, outs, many, hop, out_hop, blocks, channels, weights,
-    first, step, bias, limits)`, for `many` tiles like tiles[number]. Column j of kernel row
-    r of tile i is at address table[r columns + j] + i hop, its output t at outs[t] + i out_hop.
-    Block b (a vector's lanes of channels) has the weights weights[first + b step :], a vector a
-    kernel cell; bias has a number a channel, and `limits` are the two bounds of results.
+    The intrinsic is `f(number, table, rows, outs, many, hop, out_hop, blocks, channel, channels,
+    weights, first, step, bias, limits)`, for `many` tiles like tiles[number]. Column j of kernel
+    row r of tile i is at address table[r columns + j] + i hop, its output t at outs[t] + i out_hop.
+    Blocks (a vector's lanes of channels) begin at `channel`; block b has the weights
+    weights[first + b step :], a vector a kernel cell; bias has a number a channel, and `limits` are
+    the two bounds of results.
     """
 
     @intrinsic
     def weigh(
         _context: Any, number: Any, table: Any, rows: Any, outs: Any, many: Any, hop: Any,
-        out_hop: Any, blocks: Any, channels: Any, weights: Any, first: Any, step: Any, bias: Any,
-        limits: Any,
+        out_hop: Any, blocks: Any, channel: Any, channels: Any, weights: Any, first: Any,
+        step: Any, bias: Any, limits: Any,
     ) -> Any:  # fmt: skip
         integer = types.intp
         signature = types.void(
-            integer, table, integer, outs, *[integer] * 5, weights, integer, integer, bias,
+            integer, table, integer, outs, *[integer] * 6, weights, integer, integer, bias,
             limits,
         )  # fmt: skip
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             code = _Code(context, builder, sig, args)
-            low, high = (code.splat(builder.extract_value(args[13], i)) for i in range(2))
+            low, high = (code.splat(builder.extract_value(args[14], i)) for i in range(2))
 
             def emit(tile: Tile, source: Any, other: Any, channel: Any, b: Any) -> None:
-                own = code.load(builder.gep(code.data(12), [channel]))
-                cells = builder.gep(code.data(9), [builder.add(args[10], builder.mul(b, args[11]))])
+                own = code.load(builder.gep(code.data(13), [channel]))
+                cells = builder.gep(
+                    code.data(10), [builder.add(args[11], builder.mul(b, args[12]))]
+                )
 
                 def row(r: Any, totals: list[Any]) -> list[Any]:
                     totals = list(totals)
@@ -91,19 +94,20 @@ def weigher(tiles: Sequence[Tile]) -> Callable[..., None]:
 def correlator(tiles: Sequence[Tile]) -> Callable[..., None]:
     """An intrinsic that adds tiles of pixels to the weight gradient.
 
-    The intrinsic is `f(number, table, rows, given, many, hop, given_hop, blocks, channels, sums,
-    first, step)`: as `weigher`'s, with the addresses of given pixels for `outs`, and sums in place
-    of weights.
+    The intrinsic is `f(number, table, rows, given, many, hop, given_hop, blocks, channel, channels,
+    sums, first, step)`: as `weigher`'s, with the addresses of given pixels for `outs`, and sums in
+    place of weights.
     """
 
     @intrinsic
     def correlate(
         _context: Any, number: Any, table: Any, rows: Any, given: Any, many: Any, hop: Any,
-        given_hop: Any, blocks: Any, channels: Any, sums: Any, first: Any, step: Any,
+        given_hop: Any, blocks: Any, channel: Any, channels: Any, sums: Any, first: Any,
+        step: Any,
     ) -> Any:  # fmt: skip
         integer = types.intp
         signature = types.void(
-            integer, table, integer, given, *[integer] * 5, sums, integer, integer
+            integer, table, integer, given, *[integer] * 6, sums, integer, integer
         )
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -113,7 +117,9 @@ def correlator(tiles: Sequence[Tile]) -> Callable[..., None]:
                 values = [
                     code.load(code.pointer(code.data(3), t, other)) for t in range(tile.pixels)
                 ]
-                cells = builder.gep(code.data(9), [builder.add(args[10], builder.mul(b, args[11]))])
+                cells = builder.gep(
+                    code.data(10), [builder.add(args[11], builder.mul(b, args[12]))]
+                )
 
                 def row(r: Any, _none: list[Any]) -> list[Any]:
                     vectors = code.cells(cells, r, tile)
@@ -135,12 +141,12 @@ def correlator(tiles: Sequence[Tile]) -> Callable[..., None]:
 
 
 class _Code:
-    """Loops and vectors of one element type, as LLVM IR; an intrinsic's first nine arguments."""
+    """Loops and vectors of one element type, as LLVM IR; an intrinsic's first ten arguments."""
 
     def __init__(self, context: Any, builder: Any, sig: Any, args: Any) -> None:
         self.builder = builder
         self._context, self._sig, self._args = context, sig, args
-        self.itemsize = sig.args[9].dtype.bitwidth // 8
+        self.itemsize = sig.args[10].dtype.bitwidth // 8
         self.scalar = ir.FloatType() if self.itemsize == 4 else ir.DoubleType()
         self.lanes = SIMD.lanes(self.itemsize)
         self.vector = ir.VectorType(self.scalar, self.lanes)
@@ -154,7 +160,7 @@ class _Code:
     def walk(self, tiles: Sequence[Tile], emit: Callable[..., None]) -> None:
         """All blocks of all tiles: `emit(tile, x offset, other offset, channel, block)`."""
         builder, args = self.builder, self._args
-        beyond = builder.sub(args[8], self.constant(self.lanes))
+        beyond = builder.sub(args[9], self.constant(self.lanes))
         after = builder.append_basic_block("after")
         cases = [builder.append_basic_block("tile") for _ in tiles]
         choice = builder.switch(args[0], cases[0])
@@ -165,7 +171,7 @@ class _Code:
             # Pixels outside, channels inside: memory is read as it lies.
             with self.loop(args[4]) as i, self.loop(args[7]) as b:
                 # The last block is moved back inside: what it shares is computed twice.
-                channel = builder.mul(b, self.constant(self.lanes))
+                channel = builder.add(args[8], builder.mul(b, self.constant(self.lanes)))
                 inside = builder.icmp_signed("<", channel, beyond)
                 channel = builder.select(inside, channel, beyond)
                 offset = builder.mul(channel, self.constant(self.itemsize))
