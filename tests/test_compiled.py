@@ -107,6 +107,10 @@ def test_the_registered_ops_keep_their_promises() -> None:
     x, w, b = tensors((2, 4, 7, 8), (6, 4, 3, 3), (6,))
     given = [2, 1], "", [1, 0, 1, 1]
     torch.library.opcheck(compiled_conv.conv2d, (x, w, b, *given, [1, 1], 1, "auto"))
+    x, w = (t.to(memory_format=torch.channels_last) for t in (x, w))
+    torch.library.opcheck(
+        compiled_conv.conv2d, (x, w, b, [1, 1], "same", [], [1, 1], 1, "winograd")
+    )
     turned = tensors((2, 6, 4, 5), (6, 2, 3, 3), (4,))
     torch.library.opcheck(
         compiled_conv.conv_transpose2d, (*turned, *given, [1, 0], 2, [1, 1], "auto")

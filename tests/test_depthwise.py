@@ -9,6 +9,7 @@ from convscape.kernels import load, reference
 from convscape.kernels.choose import choose
 from convscape.kernels.cpu import depthwise
 from convscape.kernels.cpu import depthwise_plan as plans
+from convscape.kernels.cpu.depthwise_lines import TILES
 from tests.cases import DTYPES, TOLERANCE, Case, channels_last, contiguous, error
 from tests.test_kernels import problem
 
@@ -24,7 +25,10 @@ PATHS = (
     Case("inner_tiles", 1, 33, (4, 30), 33, (3, 3), (1, 1), SAME, groups=33),
     Case("inner_tiles_stride", 1, 16, (5, 45), 16, (3, 3), (2, 2), SAME, groups=16),
     Case("many_blocks", 2, 145, (3, 7), 145, (3, 3), (1, 1), SAME, groups=145),
+    Case("shared_blocks", 1, 17, (40, 41), 17, (3, 3), (1, 1), SAME, groups=17),
     Case("five", 1, 18, (7, 17), 18, (5, 5), (2, 1), ((2, 2), (0, 4)), groups=18),
+    Case("five_stride", 1, 16, (9, 31), 16, (5, 5), (2, 2), ((2, 2), (2, 2)), groups=16),
+    Case("seven", 1, 17, (8, 24), 17, (7, 7), (1, 1), ((3, 3), (3, 3)), groups=17),
     Case("beyond", 1, 16, (7, 9), 16, (2, 1), (3, 2), ((4, 0), (0, 0)), groups=16),
     Case("dilated", 1, 16, (9, 20), 16, (3, 3), (2, 2), ((2, 1), (2, 2)), (2, 3), groups=16),
     Case("several_chunks", 1, 9, (90, 60), 9, (3, 3), (1, 1), SAME, groups=9),
@@ -90,13 +94,49 @@ def test_a_nan_stays_in_the_windows_that_read_it() -> None:
         np.testing.assert_array_equal(np.isnan(got), want.isnan().numpy())
 
 
-@pytest.mark.parametrize("adjoint", [False, True])
+def test_an_infinity_stays_in_the_kernel_cells_that_meet_it() -> None:
+    # 12 outputs end within a tile: what completes it must not meet the last column.
+    case = Case("inf", 1, 17, (3, 14), 17, (3, 3), (1, 1), ((0, 0), (0, 0)), groups=17)
+    x, _, _, dy = case.arrays(torch.float32)
+    x[:, :, :, 13] = torch.inf
+    kernels = load(choose(problem(case, "convolution"), "depthwise"))
+    for layout in (contiguous, channels_last):
+        dw = kernels.weight_grad(layout(x).numpy(), layout(dy).numpy(), case.geometry, 1)
+        assert np.isfinite(dw[..., :2]).all()
+        assert not np.isfinite(dw[..., 2]).any()
+
+
+@pytest.mark.parametrize("channels", [7, 16, 37])
+def test_weights_arranged_before_give_the_same_result(channels: int) -> None:
+    case = Case("constant", 2, channels, (5, 9), channels, (3, 3), (2, 1), SAME, groups=channels)
+    x, w, b, _ = (t.numpy() for t in case.arrays(torch.float32))
+    arranged = depthwise.pack(w, case.geometry, 1)
+    for layout in (contiguous, channels_last):
+        given = layout(torch.from_numpy(x)).numpy(), w, b, case.geometry, 2, 6.0
+        np.testing.assert_array_equal(
+            depthwise.forward(*given, arranged), depthwise.forward(*given)
+        )
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])  # 3 blocks of channels, with 8 lanes
+def test_shares_of_blocks_and_of_lines_sum_alike(threads: int) -> None:
+    case = Case("shared", 1, 19, (40, 50), 19, (3, 3), (1, 1), SAME, groups=19)
+    x, _, _, dy = case.arrays(torch.float64)
+    exact = reference.weight_grad(x.numpy(), dy.numpy(), case.geometry)
+    for layout in (contiguous, channels_last):
+        dw = depthwise.weight_grad(layout(x).numpy(), layout(dy).numpy(), case.geometry, threads)
+        assert error(dw, exact) < TOLERANCE[torch.float64]
+
+
+@pytest.mark.parametrize(
+    ("adjoint", "exact"), [(False, False), (True, False), (False, True)], ids=str
+)
 @pytest.mark.parametrize("case", PATHS, ids=lambda c: c.name)
-def test_a_plan_writes_every_output_once(case: Case, adjoint: bool) -> None:
-    way = plans.plan(case.geometry, case.spatial, adjoint, (7, 4))
+def test_a_plan_writes_every_output_once(case: Case, adjoint: bool, exact: bool) -> None:
+    way = plans.plan(case.geometry, case.spatial, adjoint, TILES, exact)
     written: list[int] = []
-    for cell, apart, real, tiles, _, _ in way.segments.tolist():
-        count = (tiles - 1) * way.pixels + real
+    for cell, apart, real, tiles, _, _, number, *_ in way.segments.tolist():
+        count = (tiles - 1) * TILES[number].pixels + real
         written += range(cell, cell + count * apart, apart)
     assert sorted(written) == list(range(way.shape[3]))
     assert len(set(way.order.tolist())) == len(way.order)

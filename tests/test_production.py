@@ -121,35 +121,29 @@ def test_without_openmp_pythons_threads_compute(name: str, monkeypatch: pytest.M
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_every_share_is_computed_once(parts: int) -> None:
     counts = np.zeros(parts)
-    threads.launch(_count_team, parts, counts)
+    threads.launch(_count, parts, counts)
     assert counts.tolist() == [1] * parts
 
 
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_share_that_fails_raises(parts: int) -> None:
     with pytest.raises(MemoryError):
-        threads.launch(_fail_team, parts, parts - 1)
+        threads.launch(_fail, parts, parts - 1)
 
 
 @njit
-def _count_part(index: int, parts: int, counts: Any) -> None:
-    counts[index] += 1
+def _count(part: int, parts: int, counts: Any) -> None:
+    if divide(part, parts):
+        return
+    counts[part] += 1
 
 
 @njit
-def _count_team(index: int, parts: int, *given: Any) -> None:
-    divide(_count_part, index, parts, given)
-
-
-@njit
-def _fail_part(index: int, parts: int, bad: int) -> None:
-    if index == bad:
+def _fail(part: int, parts: int, bad: int) -> None:
+    if divide(part, parts):
+        return
+    if part == bad:
         raise MemoryError
-
-
-@njit
-def _fail_team(index: int, parts: int, *given: Any) -> None:
-    divide(_fail_part, index, parts, given)
 
 
 def test_several_python_threads_may_call_different_ops_at_once() -> None:

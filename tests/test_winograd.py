@@ -57,12 +57,16 @@ def test_the_weight_gradients_transforms_are_the_transposes(
     np.testing.assert_allclose(transposed, matrix.T, atol=1e-15)
 
 
-@pytest.mark.parametrize("side", [3, 5])
-def test_the_error_stays_below_a_hundred_thousandth_of_the_output(side: int) -> None:
+@pytest.mark.parametrize(
+    ("side", "c", "k", "size"), [(3, 512, 64, 14), (5, 512, 64, 14), (3, 128, 128, 112)]
+)
+def test_the_error_stays_below_a_hundred_thousandth_of_the_output(
+    side: int, c: int, k: int, size: int
+) -> None:
     generator = torch.Generator().manual_seed(side)
-    x = torch.randn(2, 512, 14, 14, generator=generator)
-    w = torch.randn(64, 512, side, side, generator=generator)
-    g = Geometry.of((14, 14), side, 1, side // 2, in_channels=512, out_channels=64)
+    x = torch.randn(2, c, size, size, generator=generator)
+    w = torch.randn(k, c, side, side, generator=generator)
+    g = Geometry.of((size, size), side, 1, side // 2, in_channels=c, out_channels=k)
     kernels = load(choose(Problem("convolution", tuple(x.shape), geometry=g), "winograd"))
     x64, w64 = x.double().requires_grad_(), w.double().requires_grad_()
     y = torch.nn.functional.conv2d(x64, w64, padding=side // 2)
@@ -70,13 +74,40 @@ def test_the_error_stays_below_a_hundred_thousandth_of_the_output(side: int) -> 
     dx, dw = torch.autograd.grad(y, (x64, w64), dy.double())
     results = (
         (kernels.forward(x.numpy(), w.numpy(), None, g, 1), y),
-        (kernels.input_grad(dy.numpy(), w.numpy(), g, (14, 14), 1), dx),
+        (kernels.input_grad(dy.numpy(), w.numpy(), g, (size, size), 1), dx),
         (kernels.weight_grad(x.numpy(), dy.numpy(), g, 1), dw),
     )
     for got, want in results:
         exact_values = want.detach().numpy()
         difference = np.abs(got - exact_values)
         assert difference.max() / np.sqrt((exact_values**2).mean()) < 1e-5
+
+
+@pytest.mark.parametrize("tiles", range(1, 9))
+def test_any_number_of_tiles_is_right(tiles: int) -> None:
+    # A tile of registers holds six of the image's; what is left over takes two or four.
+    x, w = torch.randn(1, 65, 4, 4 * tiles), torch.randn(70, 65, 3, 3)
+    g = Geometry.of((4, 4 * tiles), 3, 1, 1, in_channels=65, out_channels=70)
+    want = torch.nn.functional.conv2d(x.double(), w.double(), padding=1)
+    for threads in (1, 2):
+        y = torch.from_numpy(winograd.forward(x.numpy(), w.numpy(), None, g, threads))
+        torch.testing.assert_close(y.double(), want, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [40, 300])
+def test_the_weight_gradient_lies_as_the_images_do(channels: int) -> None:
+    # Three images of many channels take more than one chunk: the second is added to the first.
+    x, dy = torch.randn(3, channels, 28, 26), torch.randn(3, channels + 3, 28, 26)
+    shape = channels + 3, channels, 3, 3
+    g = Geometry.of((28, 26), 3, 1, 1, in_channels=channels, out_channels=channels + 3)
+    given = dy.double(), x.double(), torch.zeros(shape, dtype=torch.float64)
+    options = None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [False, True, False]
+    exact = torch.ops.aten.convolution_backward(*given, *options)[1]
+    for form in (torch.contiguous_format, torch.channels_last):
+        images = [t.contiguous(memory_format=form).numpy() for t in (x, dy)]
+        dw = torch.from_numpy(winograd.weight_grad(images[0], images[1], g, 2))
+        assert dw.is_contiguous(memory_format=form)
+        assert (dw - exact).abs().max() / exact.pow(2).mean().sqrt() < 1e-5
 
 
 def test_a_nan_spreads_over_its_tile_and_gemm_keeps_it_local() -> None:

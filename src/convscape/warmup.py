@@ -7,7 +7,8 @@ Numba keeps what that compiles. Numba compiles under one lock, so processes shar
 
 import pkgutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,6 +22,10 @@ from torch import Tensor
 from convscape import ops
 from convscape.arithmetic.errors import InputError
 from convscape.kernels import TABLE, cpu
+from convscape.kernels.cpu.threads import bind
+
+Version = tuple[str, tuple[Any, ...]]
+"""A compiled function: its dotted name, and the Numba types of its arguments."""
 
 TYPES = ("float32", "float64")
 SIDES = (12, 72)  # of an image; a large one has long lines, many tiles, and work for a team
@@ -62,7 +67,8 @@ class Outcome:
 def jobs() -> list[Job]:
     """A job for each compiled algorithm of the table and each type."""
     ours = [row for row in TABLE if row.module and row.module.startswith(f"{cpu.__name__}.")]
-    return [Job(row.op, row.name, dtype) for row in ours for dtype in TYPES]
+    # One type after the other: what works side by side then has little in common.
+    return [Job(row.op, row.name, dtype) for dtype in TYPES for row in ours]
 
 
 def warm(workers: int, done: Callable[[Job], None] = lambda _: None) -> Outcome:
@@ -79,18 +85,18 @@ def warm(workers: int, done: Callable[[Job], None] = lambda _: None) -> Outcome:
     todo = jobs()
     with _pool(min(workers, len(todo))) as pool:
         running = {pool.submit(run, job): job for job in todo}
-        compiled = 0
+        compiled: list[Version] = []
         for finished in as_completed(running):
             compiled += finished.result()
             done(running[finished])
     if compiled and workers > 1:
-        # Of two processes that kept a shared function at once, the later one won: what the other
-        # compiled is made up for here.
+        # Of two processes that kept one function's versions at once, the later one won: what the
+        # other compiled is made up for here.
         with _pool(1) as pool:
-            compiled += sum(pool.map(run, todo))
+            compiled += pool.submit(make_up, set(compiled)).result()
     folder = cache_folder()
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return Outcome(len(todo), compiled, time.perf_counter() - began, folder, size)
+    return Outcome(len(todo), len(compiled), time.perf_counter() - began, folder, size)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
@@ -98,8 +104,8 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, get_context("spawn"))
 
 
-def run(job: Job) -> int:
-    """Do one job in this process; the number of functions that had to be compiled."""
+def run(job: Job) -> list[Version]:
+    """Do one job in this process; what had to be compiled."""
     before = missed()
     threads = torch.get_num_threads()
     try:
@@ -108,7 +114,16 @@ def run(job: Job) -> int:
             _backwards(*call)
     finally:
         torch.set_num_threads(threads)
-    return missed() - before
+    return list((missed() - before).elements())
+
+
+def make_up(versions: Iterable[Version]) -> list[Version]:
+    """Compile what of this is not kept; what had to be compiled."""
+    bind()  # compiled code names its functions
+    before, known = missed(), dispatchers()
+    for name, types in versions:
+        known[name].compile(types)
+    return list((missed() - before).elements())
 
 
 def dispatchers() -> dict[str, Any]:
@@ -121,9 +136,15 @@ def dispatchers() -> dict[str, Any]:
     return found
 
 
-def missed() -> int:
-    """Functions that this process compiled because the cache did not have them."""
-    return sum(sum(d.stats.cache_misses.values()) for d in dispatchers().values())
+def missed() -> Counter[Version]:
+    """What this process compiled because the cache did not have it."""
+    return Counter(
+        {
+            (name, types): count
+            for name, dispatcher in dispatchers().items()
+            for types, count in dispatcher.stats.cache_misses.items()
+        }
+    )
 
 
 def cache_folder() -> Path:

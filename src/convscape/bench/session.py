@@ -21,8 +21,8 @@ ROUNDS, QUICK_ROUNDS = 9, 5
 
 _NOTES = (
     THREADS_NOTE,
-    "weights are constants for ONNX Runtime and OpenVINO, which arrange them once; the others are "
-    "given them with every call",
+    "forward: a convolution's weights are given with every call; inference: they are constants, "
+    "which a contestant may arrange beforehand (torch's eager op does not)",
     "limits: multiply-adds of the direct sum (Winograd needs fewer), or the bytes that must move "
     "at the speed of a large copy (caches are faster): more than 100% is possible",
 )

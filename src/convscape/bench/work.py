@@ -21,8 +21,9 @@ INPUT, WEIGHT = "input gradient", "weight gradient"
 STEP = "step"
 ANY, NCHW, LAST = "any", "NCHW", "channels-last"
 
+# In inference a convolution's weight is constant; forward, it comes with every call.
 DIRECTIONS = {
-    "conv": (FORWARD, INPUT, WEIGHT),
+    "conv": (FORWARD, INFERENCE, INPUT, WEIGHT),
     "max_pool": (FORWARD, BACKWARD),
     "avg_pool": (FORWARD, BACKWARD),
     "norm": (FORWARD, BACKWARD, INFERENCE),
@@ -119,6 +120,11 @@ def work_of(case: Conv | Pool | Norm, direction: str, layout: str, batch: int) -
     ]
     dy = random(batch, k, *sides)
     return Work(op, direction, layout, inputs, dy, kernel, case.stride, padding, groups)
+
+
+def has_constant_weight(work: Work) -> bool:
+    """Whether a contestant may arrange a convolution's weight before it is timed."""
+    return work.op == "conv" and work.direction == INFERENCE
 
 
 def function(work: Work, library: Any, **options: Any) -> Callable[..., Tensor]:

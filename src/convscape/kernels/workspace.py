@@ -9,7 +9,8 @@ ITEMSIZE = {"float32": 4, "float64": 8}
 
 _POINTS = 9 << 20  # bytes of kernels' points above which they are made block by block
 _TILES = 102  # tiles whose points are made at once
-_BLOCK = 64  # channels of a block
+_BLOCK = 64  # output channels of a block
+_DEPTH = 32  # input channels of a piece of its sums
 
 
 def matrix_product(problem: Problem) -> int:
@@ -30,7 +31,7 @@ def winograd(problem: Problem) -> int:
     if 36 * 4 * c * k <= _POINTS and tiles > 2 * _TILES:
         return 36 * 4 * c * k + (1 << 20)
     chunk = min(tiles, _TILES)
-    return 36 * 4 * (chunk * c + _BLOCK * (_BLOCK + chunk))
+    return 36 * 4 * (chunk * c + _BLOCK * (_DEPTH + chunk))
 
 
 def depthwise(problem: Problem) -> int:

@@ -1,8 +1,4 @@
-"""Two-dimensional convolution.
-
-Forward, input gradient and weight gradient are the three faces of one trilinear form: the gradient
-of each is written with the other two. So derivatives of any order are our kernels again.
-"""
+"""Two-dimensional convolution; its derivatives are in `convscape.ops.conv_grad`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,7 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch.autograd import Function
 from torch.nn import functional
 
 from convscape.arithmetic.errors import InputError
@@ -27,6 +22,7 @@ from convscape.ops.bridge import (
     tensor,
     threads,
 )
+from convscape.ops.conv_grad import Forward, forward
 
 
 class ConstantWeight:
@@ -60,7 +56,7 @@ class ConstantWeight:
         return self._packed[key]
 
     def convolution(
-        self, x: torch.Tensor, bias: torch.Tensor | None, relu: bool | float, *given: Any
+        self, x: torch.Tensor, bias: torch.Tensor | None, relu: bool | float, *setting: Any
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """`conv2d` with this weight for inputs like x, all checked and chosen: what a layer keeps.
 
@@ -68,24 +64,22 @@ class ConstantWeight:
             x: An input, of whose shape, dtype and device all others are.
             bias: (K,), or None; like the weight, it may not change.
             relu: As in `conv2d`.
-            given: stride, padding, dilation and groups, as in `conv2d`.
+            setting: stride, padding, dilation and groups, as in `conv2d`.
         """
         weight = self.tensor
         _check_relu(relu)
         check(x, weight, bias)
         geometry, kernels = plan(
-            x.shape,
-            weight.shape,
-            dtype_name(x.dtype),
-            x.device.type,
-            *map(fixed, given),
-            "auto",
+            x.shape, weight.shape, dtype_name(x.dtype), x.device.type, *map(fixed, setting), "auto",
             True,
-        )
+        )  # fmt: skip
         if kernels is None:
             return lambda x: rectified(_framework(x, weight, bias, geometry), relu)
+        given = array(weight), None if bias is None else array(bias), geometry
         packed = self.packed(kernels[0], geometry)
-        return lambda x: _forward(x, weight, bias, geometry, kernels, relu, packed)
+        also = () if packed is None else (packed,)
+        compute = kernels[0].forward
+        return lambda x: tensor(compute(array(x), *given, threads(), relu, *also))
 
 
 def conv2d(
@@ -162,10 +156,10 @@ def conv2d(
     if kernels is None:
         return rectified(_framework(x, weight, bias, geometry), relu)
     if needs_grad(x, weight, bias):
-        result: torch.Tensor = _Forward.apply(x, weight, bias, geometry, kernels, relu)
+        result: torch.Tensor = Forward.apply(x, weight, bias, geometry, kernels, relu)
         return result
     packed = None if constant is None else constant.packed(kernels[0], geometry)
-    return _forward(x, weight, bias, geometry, kernels, relu, packed)
+    return forward(x, weight, bias, geometry, kernels, relu, packed)
 
 
 @lru_cache(maxsize=1024)  # a network asks for the same few again and again
@@ -245,20 +239,6 @@ def _framework(
     )  # fmt: skip
 
 
-def _forward(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    geometry: Geometry,
-    kernels: Any,
-    relu: bool | float,
-    packed: Any = None,
-) -> torch.Tensor:
-    given = array(x), array(weight), None if bias is None else array(bias), geometry, threads()
-    also = () if packed is None else (packed,)
-    return tensor(kernels[0].forward(*given, relu, *also))
-
-
 def _check_relu(relu: bool | float) -> None:
     """Refuse a bound that would leave nothing."""
     if not isinstance(relu, bool) and not relu > 0:
@@ -274,65 +254,3 @@ def rectified(y: torch.Tensor, relu: bool | float) -> torch.Tensor:
     if isinstance(relu, bool):
         return torch.relu(y) if relu else y
     return functional.hardtanh(y, 0.0, relu)
-
-
-class _Forward(Function):
-    """y = weight * x + bias, or max(y, 0), or min(max(y, 0), n)."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Any, weight: Any, bias: Any, geometry: Any, kernels: Any, relu: Any
-    ) -> Any:
-        y = _forward(x, weight, bias, geometry, kernels, relu)
-        ctx.save_for_backward(x, weight, *([y] if relu else []))
-        ctx.geometry, ctx.kernels, ctx.relu = geometry, kernels, relu
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, dy: Any) -> Any:
-        x, weight, *results = ctx.saved_tensors
-        for y in results:
-            stopped = y <= 0 if ctx.relu is True else (y <= 0) | (y >= ctx.relu)
-            dy = torch.where(stopped, 0, dy)  # as torch's relu: NaN passes
-        given = ctx.geometry, ctx.kernels
-        dx = _InputGrad.apply(dy, weight, x.shape[2:], *given) if ctx.needs_input_grad[0] else None
-        dw = _WeightGrad.apply(x, dy, *given) if ctx.needs_input_grad[1] else None
-        db = dy.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
-        return dx, dw, db, None, None, None
-
-
-class _InputGrad(Function):
-    """dx = adjoint of weight, applied to dy."""
-
-    @staticmethod
-    def forward(ctx: Any, dy: Any, weight: Any, spatial: Any, geometry: Any, kernels: Any) -> Any:
-        ctx.save_for_backward(dy, weight)
-        ctx.geometry, ctx.kernels = geometry, kernels
-        dx = kernels[0].input_grad(array(dy), array(weight), geometry, tuple(spatial), threads())
-        return tensor(dx)
-
-    @staticmethod
-    def backward(ctx: Any, g: Any) -> Any:
-        dy, weight = ctx.saved_tensors
-        given = ctx.geometry, ctx.kernels
-        ddy = _Forward.apply(g, weight, None, *given, False) if ctx.needs_input_grad[0] else None
-        dw = _WeightGrad.apply(g, dy, *given) if ctx.needs_input_grad[1] else None
-        return ddy, dw, None, None, None
-
-
-class _WeightGrad(Function):
-    """dw = x correlated with dy."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Any, dy: Any, geometry: Any, kernels: Any) -> Any:
-        ctx.save_for_backward(x, dy)
-        ctx.geometry, ctx.kernels = geometry, kernels
-        return tensor(kernels[1].weight_grad(array(x), array(dy), geometry, threads()))
-
-    @staticmethod
-    def backward(ctx: Any, g: Any) -> Any:
-        x, dy = ctx.saved_tensors
-        given = ctx.geometry, ctx.kernels
-        dx = _InputGrad.apply(dy, g, x.shape[2:], *given) if ctx.needs_input_grad[0] else None
-        ddy = _Forward.apply(x, g, None, *given, False) if ctx.needs_input_grad[1] else None
-        return dx, ddy, None, None

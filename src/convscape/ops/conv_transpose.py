@@ -1,7 +1,7 @@
 """Two-dimensional transposed convolution: the input gradient of a convolution, as an op.
 
 The convolution that it transposes reads the output and has the input's size. Its three faces, in
-`convscape.ops.conv`, serve here with their roles swapped, so derivatives of any order are our
+`convscape.ops.conv_grad`, serve here with their roles swapped, so derivatives of any order are our
 kernels again; and as the kernels go by phases, no zero is inserted or multiplied.
 """
 
@@ -30,7 +30,8 @@ from convscape.ops.bridge import (
     tensor,
     threads,
 )
-from convscape.ops.conv import _InputGrad, check_bias
+from convscape.ops.conv import check_bias
+from convscape.ops.conv_grad import InputGrad
 
 
 def conv_transpose2d(
@@ -100,7 +101,7 @@ def conv_transpose2d(
     if kernels is None:
         return _framework(x, weight, bias, geometry, spatial)
     if needs_grad(x, weight):
-        y = _InputGrad.apply(x, weight, spatial, geometry, kernels)
+        y = InputGrad.apply(x, weight, spatial, geometry, kernels)
     else:
         y = tensor(kernels[0].input_grad(array(x), array(weight), geometry, spatial, threads()))
     return y if bias is None else y.add_(bias[:, None, None])  # in place: y is ours

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from convscape.bench.measure import Contestant
 from convscape.bench.peers.common import Settings, Unable, confined, need
-from convscape.bench.work import BACKWARD, EPSILON, INFERENCE, NCHW, Work
+from convscape.bench.work import BACKWARD, EPSILON, INFERENCE, NCHW, Work, has_constant_weight
 
 _pool: list[int] = []  # threads that JAX was started with
 
@@ -32,6 +32,8 @@ def _started(threads: int) -> Any:
 
 def jax_peer(work: Work, settings: Settings) -> Contestant:
     """The work in NHWC, or in NCHW where the row's data is."""
+    if has_constant_weight(work):
+        raise Unable("arranges no weights beforehand: measured in the forward direction")
     jax = _started(settings.threads)
     plain = work.layout == NCHW
     compute = _function(jax, work, plain)

@@ -4,7 +4,7 @@ import copy
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -60,10 +60,12 @@ def inference_builders(model: nn.Module, x: Tensor) -> dict[str, Builder]:
     folder = tempfile.TemporaryDirectory(prefix="convscape-")
     file = Path(folder.name) / "model.onnx"
 
-    def exported(use: Callable[[Path, Tensor, Settings], Contestant], settings: Settings) -> Any:
+    def exported(
+        use: Callable[[Path, Sequence[Tensor], Settings], Contestant], settings: Settings
+    ) -> Any:
         if not file.exists():
             _export(model, x, file)
-        return replace(use(file, x, settings), close=folder.cleanup)
+        return replace(use(file, (x,), settings), close=folder.cleanup)
 
     return {
         "convscape": ours,

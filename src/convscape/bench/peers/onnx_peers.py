@@ -1,6 +1,11 @@
-"""ONNX Runtime and OpenVINO: one-node models in NCHW with constant weights, inference only."""
+"""ONNX Runtime and OpenVINO: one-node models in NCHW, without gradients.
+
+In the forward direction a convolution's weight is an input, as for everyone else; in inference a
+constant, which they arrange beforehand.
+"""
 
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,28 +24,28 @@ Model = bytes | Path
 
 def onnx_runtime(work: Work, settings: Settings) -> Contestant:
     """ONNX Runtime on the CPU."""
-    return runtime_session(_model(work), work.inputs[0], settings)
+    return runtime_session(_model(work), _fed(work), settings)
 
 
 def openvino(work: Work, settings: Settings) -> Contestant:
     """OpenVINO on the CPU, in float32."""
-    return openvino_request(_model(work), work.inputs[0], settings)
+    return openvino_request(_model(work), _fed(work), settings)
 
 
-def runtime_session(model: Model, x: Tensor, settings: Settings) -> Contestant:
-    """A model with one input and one output in ONNX Runtime."""
+def runtime_session(model: Model, fed: Sequence[Tensor], settings: Settings) -> Contestant:
+    """A model with one output in ONNX Runtime."""
     ort = need("onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
     # Its threads spin for their next task only while a run lasts: others are measured in between.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    given = model if isinstance(model, bytes) else str(model)
-    session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+    read = model if isinstance(model, bytes) else str(model)
+    session = ort.InferenceSession(read, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
-    binding.bind_ortvalue_input(
-        session.get_inputs()[0].name, ort.OrtValue.ortvalue_from_numpy(x.contiguous().numpy())
-    )
+    for given, x in zip(session.get_inputs(), fed, strict=True):
+        data = ort.OrtValue.ortvalue_from_numpy(x.contiguous().numpy())
+        binding.bind_ortvalue_input(given.name, data)
     binding.bind_output(session.get_outputs()[0].name, "cpu")
 
     def call() -> None:
@@ -53,8 +58,8 @@ def runtime_session(model: Model, x: Tensor, settings: Settings) -> Contestant:
     return Contestant("ONNX Runtime", call, check)
 
 
-def openvino_request(model: Model, x: Tensor, settings: Settings) -> Contestant:
-    """A model with one input and one output in OpenVINO."""
+def openvino_request(model: Model, fed: Sequence[Tensor], settings: Settings) -> Contestant:
+    """A model with one output in OpenVINO."""
     core = _openvino()
     config = {
         "INFERENCE_NUM_THREADS": settings.threads,
@@ -65,8 +70,9 @@ def openvino_request(model: Model, x: Tensor, settings: Settings) -> Contestant:
     }
     read = core.read_model(model if isinstance(model, bytes) else str(model))
     request = core.compile_model(read, "CPU", config).create_infer_request()
-    data = x.contiguous().numpy()
-    request.set_input_tensor(sys.modules["openvino"].Tensor(data, shared_memory=True))
+    for n, x in enumerate(fed):
+        data = sys.modules["openvino"].Tensor(x.contiguous().numpy(), shared_memory=True)
+        request.set_input_tensor(n, data)
 
     def check() -> tuple[Tensor, ...]:
         request.infer()
@@ -82,12 +88,17 @@ def _openvino() -> Any:
     return need("openvino").Core()
 
 
+def _fed(work: Work) -> Sequence[Tensor]:
+    """The inputs that are no constants of the model."""
+    return work.inputs if work.op == "conv" and work.direction == FORWARD else work.inputs[:1]
+
+
 def _model(work: Work) -> bytes:
     """The work as a model of one or two nodes."""
     if work.direction not in (FORWARD, INFERENCE) or (
         work.op == "norm" and work.direction == FORWARD
     ):
-        raise Unable("runs inference only")
+        raise Unable("computes no gradients")
     if work.layout not in (ANY, NCHW):
         raise Unable("takes NCHW data only")
     need("onnx")
@@ -100,6 +111,7 @@ def _model(work: Work) -> bytes:
         "pads": pads,
     }
     names = ["x", *(f"c{i}" for i in range(1, len(work.inputs)))]
+    fed = len(_fed(work))
     if work.op == "conv":
         nodes = [helper.make_node("Conv", names, ["y"], group=work.groups, **window)]
     elif work.op == "max_pool":
@@ -115,10 +127,11 @@ def _model(work: Work) -> bytes:
     graph = helper.make_graph(
         nodes,
         work.op,
-        [helper.make_tensor_value_info("x", kind, list(work.inputs[0].shape))],
+        [helper.make_tensor_value_info(name, kind, list(t.shape))
+         for name, t in zip(names[:fed], work.inputs[:fed], strict=True)],
         [helper.make_tensor_value_info("y", kind, list(work.dy.shape))],
-        [numpy_helper.from_array(t.numpy(), n) for n, t in zip(names[1:], work.inputs[1:],
-                                                               strict=True)],
+        [numpy_helper.from_array(t.numpy(), name)
+         for name, t in zip(names[fed:], work.inputs[fed:], strict=True)],
     )  # fmt: skip
     # Versions that all runtimes of the last years read.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

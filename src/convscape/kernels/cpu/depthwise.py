@@ -2,8 +2,9 @@
 
     y[n, c, h, w] = bias[c] + Σ_{r, s} weight[c, r, s] x[n, c, h stride - low + r dilation, ...]
 
-There is one multiply-add per value read: memory is the limit, not arithmetic. So nothing is padded
-or copied beside the result, and a tile of pixels is read, summed in registers and written once.
+There are few multiply-adds per value read: memory is the limit, not arithmetic. So nothing is
+padded or copied beside the result, and a tile of pixels is read, summed in registers and written
+once.
 All three problems are one walk over the lines of an output, see `depthwise_lines`:
 
 - forward: an output line weighs the input lines it meets;
@@ -16,6 +17,7 @@ F. Visin, arXiv 1603.07285, section 4.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -30,8 +32,18 @@ from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
 _NEAR = 256 << 10  # bytes of an image's rows in channels-last order: they stay in the L2 cache
-_SPLIT_FROM = 800_000  # products, about 35 microseconds of one thread
+_SPLIT_FROM = 200_000  # products, about 8 microseconds of one thread
 _TOGETHER = 8  # vectors of channels for which a tile's addresses are written once, at most
+
+
+def pack(weight: Array, geometry: Geometry, threads: int) -> Array:
+    """What `forward` makes of the weights, as `convscape.kernels.cpu.gemm.pack`."""
+    channels, lanes, cells = len(weight), SIMD.lanes(weight.itemsize), prod(weight.shape[2:])
+    blocks = -(-channels // lanes)
+    packed = workspace.empty(blocks * lanes * cells, weight.dtype)
+    memory = np.ascontiguousarray(weight).reshape(-1)
+    lines.pack(memory, np.arange(cells), channels, lanes, (0, blocks), packed)
+    return packed
 
 
 def forward(
@@ -41,16 +53,17 @@ def forward(
     geometry: Geometry,
     threads: int,
     relu: bool | float = False,
+    weights: Array | None = None,
 ) -> Array:
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
-    return _weigh(x, weight, bias, geometry, x.shape[2:], False, threads, bounds(relu))
+    return _weigh(x, weight, weights, bias, geometry, x.shape[2:], False, threads, bounds(relu))
 
 
 def input_grad(
     dy: Array, weight: Array, geometry: Geometry, spatial: tuple[int, int], threads: int
 ) -> Array:
     """The gradient by the input, as in `convscape.kernels.cpu.gemm.input_grad`."""
-    return _weigh(dy, weight, None, geometry, tuple(spatial), True, threads, bounds(False))
+    return _weigh(dy, weight, None, None, geometry, tuple(spatial), True, threads, bounds(False))
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -58,39 +71,37 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
     direct = is_channels_last(x) and x.shape[1] >= SIMD.lanes(x.itemsize)
-    walk = _walk(geometry, x.shape, x.shape[2:], False, direct, x.itemsize)
-    threads = threads if walk.products >= _SPLIT_FROM else 1
-    sums = np.zeros((2, max(threads, 1), walk.cells), x.dtype)
-    launch(
-        walk.team, threads, True, _in_line(x, direct), _in_line(dy, direct), x.shape[:2],
-        *walk.plan, sums[0], sums[1], walk.sizes,
-    )  # fmt: skip
+    walk = _walk(geometry, x.shape, x.shape[2:], False, True, direct, x.itemsize, threads)
     dw = np.empty(geometry.weight_shape, x.dtype)
-    lines.unpack(sums[1], x.shape[1], walk.taps, SIMD.lanes(x.itemsize), dw.reshape(-1))
+    along = walk.threads // walk.sizes[3]
+    sums = dw.reshape(-1) if along == 1 else np.empty(along * walk.cells, x.dtype)
+    launch(
+        walk.kernel, walk.threads, True, _in_line(x, direct), _in_line(dy, direct), x.shape[:2],
+        *walk.plan, walk.sizes, along > 1, sums, sums, bounds(False),
+    )  # fmt: skip
+    if along > 1:
+        lanes, _, blocks = walk.sizes[:3]
+        lines.unpack(sums, along, x.shape[1], lanes, (0, blocks), dw.reshape(-1))
     return dw
 
 
 def _weigh(
-    x: Array, weight: Array, bias: Array | None, geometry: Geometry, spatial: tuple[int, ...],
-    adjoint: bool, threads: int, limits: tuple[float, float],
+    x: Array, weight: Array, packed: Array | None, bias: Array | None, geometry: Geometry,
+    spatial: tuple[int, ...], adjoint: bool, threads: int, limits: tuple[float, float],
 ) -> Array:  # fmt: skip
     """The forward pass over a plan."""
     n, channels = x.shape[:2]
-    last, lanes = is_channels_last(x), SIMD.lanes(x.itemsize)
-    direct = last and channels >= lanes
-    walk = _walk(geometry, x.shape, spatial, adjoint, direct, x.itemsize)
+    last = is_channels_last(x)
+    direct = last and channels >= SIMD.lanes(x.itemsize)
+    walk = _walk(geometry, x.shape, spatial, adjoint, False, direct, x.itemsize, threads)
     line, y = blank((n, channels, *walk.outputs), x.dtype, direct)
     if y.size:
-        packed = workspace.empty(walk.cells, x.dtype)
-        lines.pack(
-            np.ascontiguousarray(weight).reshape(-1),
-            np.zeros(channels, x.dtype) if bias is None else np.ascontiguousarray(bias),
-            limits, walk.order, channels, lanes, packed,
-        )  # fmt: skip
-        packed = packed.reshape(1, -1)
+        arranged = packed is not None
         launch(
-            walk.team, threads if walk.products >= _SPLIT_FROM else 1,
-            False, _in_line(x, direct), line, x.shape[:2], *walk.plan, packed, packed, walk.sizes,
+            walk.kernel, walk.threads, False, _in_line(x, direct), line, x.shape[:2],
+            *walk.plan, walk.sizes, arranged,
+            packed if arranged else np.ascontiguousarray(weight).reshape(-1),
+            np.zeros(channels, x.dtype) if bias is None else np.ascontiguousarray(bias), limits,
         )  # fmt: skip
     if direct == last:
         return y
@@ -102,44 +113,47 @@ class _Walk:
     """What a walk over the lines of an output is, arrays of numbers apart.
 
     Args:
-        team: The kernel, for the order of memory in which images are computed.
+        kernel: The kernel, for the order of memory in which images are computed.
         plan: The kernel's arguments about the geometry.
-        order: How weights are packed, and how many `taps` that is.
         taps: Kernel cells that meet an output.
         outputs: (H', W').
-        sizes: The kernel's argument about memory.
-        cells: Elements that packed weights, or a thread's sums, have.
-        products: Multiplications in all.
+        sizes: The kernel's argument about memory: lanes, elements of a block's cells, blocks, ways
+            in which blocks are shared, and in plain order the rows and blocks at once.
+        cells: Elements that all blocks' cells have.
+        threads: Threads to use.
     """
 
-    team: Any
+    kernel: Any
     plan: tuple[Any, ...]
-    order: Any
     taps: int
     outputs: tuple[int, ...]
-    sizes: tuple[int, int, int, int, int]
+    sizes: tuple[int, int, int, int, int, int]
     cells: int
-    products: int
+    threads: int
 
 
 @lru_cache(maxsize=1024)
 def _walk(
     geometry: Geometry, shape: tuple[int, ...], spatial: tuple[int, ...], adjoint: bool,
-    direct: bool, itemsize: int,
+    adding: bool, direct: bool, itemsize: int, threads: int,
 ) -> _Walk:  # fmt: skip
     """The walk for an array of this shape: the input, or with `adjoint` dy."""
-    way = plan(geometry, spatial, adjoint, lines.TILES)
+    way = plan(geometry, spatial, adjoint, lines.TILES, adding)
     lanes = SIMD.lanes(itemsize)
-    step, blocks = (way.taps + lines.BESIDE) * lanes, -(-shape[1] // lanes)
+    step, blocks = way.taps * lanes, -(-shape[1] // lanes)
     h_in, w_in, h_out, w_out = way.shape
     plane = (h_in * w_in + h_out * w_out) * lanes * itemsize
     together = min(_TOGETHER, blocks, max(1, _NEAR // plane))
     most = max(1, min(h_out, h_out * _NEAR // plane))
-    fixed = way.rows, way.segments, way.cells, (*way.shape, way.pixels, way.hop)
+    products = shape[0] * shape[1] * min(h_out * w_out, h_in * w_in) * way.taps
+    threads = max(threads, 1) if products >= _SPLIT_FROM else 1
+    # Shares of different channels have sums and planes of their own. Results beside each other are
+    # written by one core: what it fetches ahead belongs to the next pixel, not to another core.
+    across = min(threads, blocks) if adding or not direct else 1
     return _Walk(
-        lines.direct_team if direct else lines.planes_team, fixed, way.order, way.taps,
-        (h_out, w_out), (step, lanes, blocks, most, together), blocks * step,
-        shape[0] * shape[1] * min(h_out * w_out, h_in * w_in) * way.taps,
+        lines.direct_part if direct else lines.planes_part,
+        (way.order, way.rows, way.segments, way.cells, way.shape), way.taps, (h_out, w_out),
+        (lanes, step, blocks, across, most, together), blocks * step, threads - threads % across,
     )  # fmt: skip
 
 

@@ -7,20 +7,25 @@ vector's lanes of them, are turned to channels-last in the cache, and the result
 import numpy as np
 
 from convscape.kernels.cpu.depthwise_pixels import address, correlator, weigher
+from convscape.kernels.cpu.depthwise_plan import Tile
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import inlined, kernel, team
+from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.transpose import transpose, transpose_to
 
-TILES = (7, 4)
-"""Pixels of a tile. Most networks' images are 7, 14, 28, 56 or 112 pixels wide."""
+# Most networks' images are 7, 14, 28, 56 or 112 pixels wide.
+TILES = (
+    Tile(7), Tile(4), Tile(7, 2), Tile(7, 3), Tile(7, 3, 2), Tile(7, 5), Tile(7, 5, 2), Tile(7, 7),
+    *((Tile(14, 3),) if SIMD.vectors == 4 else ()),
+)  # fmt: skip
+"""Two for any window; those for 3, 5 and 7 cells a row, and for their gradients' phases.
 
-BESIDE = 3
-"""Vectors of a block beside those of the kernel's cells: bias, lower and upper bound."""
+14 accumulators fit where there are 32 registers.
+"""
 
 _RUN = 256  # pixels summed before the sum joins the total: long sums lose digits
 
-_weigh_long, _weigh_short = (weigher(pixels) for pixels in TILES)
-_correlate_long, _correlate_short = (correlator(pixels) for pixels in TILES)
+_weigh, _correlate = weigher(TILES), correlator(TILES)
 
 
 @kernel
@@ -40,7 +45,7 @@ def _reach(rows, h, h_in):
     return phase, start, step, first, last
 
 
-@kernel
+@inlined
 def _fill(table, row, cells, column, nothing):
     """The addresses that one kernel row of a tile meets."""
     for i in range(len(table)):
@@ -49,78 +54,57 @@ def _fill(table, row, cells, column, nothing):
 
 @kernel
 def _line(
-    adding, x, x_at, y, y_at, pitch, h, plan, tables, memory, at, step, lanes, blocks, channels
-):
-    """Output row h of all blocks of channels.
+    adding, image, line, pitch, h, plan, tables, memory, at, sizes, blocks, channel, channels, bias,
+    limits,
+):  # fmt: skip
+    """Output row h of some blocks of channels, the first of which begins at `channel`.
 
-    With `adding` it adds to the weight gradient `memory`; else `memory` holds weights. `x_at` and
-    `y_at` are where the input image and the output row begin, `pitch` the elements from a pixel to
-    the next; `plan` has the arrays and sizes of a `Plan`, `tables` comes from `_tables`. The first
-    block's cells begin at `at`, the next `step` elements on.
+    With `adding` it adds to the weight gradient `memory`; else `memory` holds weights. `image` and
+    `line` are the addresses of the input image and the output row, `pitch` the elements from a
+    pixel to the next; `plan` has the arrays and sizes of a `Plan`, `tables` comes from `_tables`.
+    The first block's cells begin at `at`.
     """
-    rows, segments, cells, (h_in, w_in, _, w_out, pixels, hop) = plan
+    rows, segments, cells, (h_in, w_in, _, _) = plan
     table, others, spare = tables
-    column = pitch * x.itemsize
-    # Addresses are taken here, of arguments: an array of which only the address is used is freed.
-    image, line = address(x) + x_at * x.itemsize, address(y) + y_at * x.itemsize
+    lanes, step = sizes[:2]
+    column = pitch * memory.itemsize
     nothing = address(spare)
     # Pixels beyond a line's end are read as zeros, and written where nobody looks.
     nowhere = nothing if adding else nothing + column
     phase, start, row_step, first, last = _reach(rows, h, h_in)
     for j in range(len(segments)):
-        cell, apart, real = segments[j, 0], segments[j, 1], segments[j, 2]
-        tiles, width, before = segments[j, 3], segments[j, 4], segments[j, 5]
-        count = width * pixels
+        cell, apart, real, tiles, width, before = segments[j, :6]
+        tile, pixels, hop, split, span = segments[j, 6:]
         for q in range(first, last):
             row = image + (start + q * row_step) * w_in * column
-            piece = table[(q - first) * count : (q - first + 1) * count]
+            piece = table[(q - first) * span : (q - first + 1) * span]
             _fill(piece, row, cells[j], column, nothing)
         for t in range(pixels):
             others[t] = line + (cell + t * apart) * column if t < real else nowhere
-        taps = (last - first) * width
-        cell = at + (rows[phase, 4] + rows[phase, 3] * before + first * width) * lanes
+        met = (last - first) * split
+        begin = at + (rows[phase, 4] + rows[phase, 3] * before + first * width) * lanes
         hop_x, hop_y = hop * column, pixels * apart * column
-        # Bias and bounds are the last vectors of a block's cells, wherever the first cell is.
-        bias = at + step - BESIDE * lanes - cell
-        per_line = rows[phase, 1]
-        fetch = (
-            0
-            if taps == 0 or pitch != channels
-            else 1
-            if per_line == 1
-            else min(taps, per_line * width)
-        )
-        ahead, ahead_y = per_line * w_in * column, w_out * column
         if adding:
-            if pixels == TILES[0]:
-                _correlate_long(
-                    table, taps, others, tiles, hop_x, hop_y, memory, cell, bias, step, blocks,
-                    channels, fetch, ahead, ahead_y,
-                )  # fmt: skip
-            else:
-                _correlate_short(
-                    table, taps, others, tiles, hop_x, hop_y, memory, cell, bias, step, blocks,
-                    channels, fetch, ahead, ahead_y,
-                )  # fmt: skip
-        elif pixels == TILES[0]:
-            _weigh_long(
-                table, taps, others, tiles, hop_x, hop_y, memory, cell, bias, step, blocks,
-                channels, fetch, ahead, ahead_y,
+            _correlate(
+                tile, table, met, others, tiles, hop_x, hop_y, blocks, channel, channels,
+                memory, begin, step,
             )  # fmt: skip
         else:
-            _weigh_short(
-                table, taps, others, tiles, hop_x, hop_y, memory, cell, bias, step, blocks,
-                channels, fetch, ahead, ahead_y,
+            _weigh(
+                tile, table, met, others, tiles, hop_x, hop_y, blocks, channel, channels,
+                memory, begin, step, bias, limits,
             )  # fmt: skip
 
 
 @kernel
 def _tables(plan, channels, x):
     """Tables of addresses for `_line`, and two spare pixels: zeros, and one to be written."""
-    rows, _, cells, (_, _, _, _, pixels, _) = plan
-    most = 1
+    rows, segments, cells, _ = plan
+    most, pixels = 1, 1
     for phase in range(len(rows)):
         most = max(most, rows[phase, 3])
+    for j in range(len(segments)):
+        pixels = max(pixels, segments[j, 7])
     table, others = np.empty(most * cells.shape[1], np.int64), np.empty(pixels, np.int64)
     return table, others, np.zeros(2 * channels, x.dtype)
 
@@ -134,35 +118,77 @@ def _join(memory, total):
 
 
 @kernel
+def _share(part, parts, lines, sizes):
+    """The blocks and lines of a share; they are split `across` ways and along.
+
+    Returns:
+        (first block, end), (first line, end), number among those of the same blocks.
+    """
+    _, _, blocks, across, _, _ = sizes
+    along = parts // across
+    number, column = divmod(part, across)
+    return (
+        (blocks * column // across, blocks * (column + 1) // across),
+        (lines * number // along, lines * (number + 1) // along),
+        number,
+    )  # fmt: skip
+
+
+@kernel
+def _begin(adding, arranged, memory, number, mine, order, channels, sizes):
+    """Where a share has its weights, or its sums and their total, which begin at zero."""
+    lanes, step, blocks, _, _, _ = sizes
+    size = blocks * step
+    if adding:
+        total = (
+            memory[number * size : (number + 1) * size]
+            if arranged
+            else np.empty(size, memory.dtype)
+        )
+        total[mine[0] * step : mine[1] * step] = 0
+        return np.zeros(size, memory.dtype), total
+    if arranged:
+        return memory, memory
+    packed = np.empty(size, memory.dtype)
+    pack(memory, order, channels, lanes, mine, packed)
+    return packed, packed
+
+
+@team
 def direct_part(
-    part, parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals, sizes
-):
-    """Lines of channels-last images, a share of them; at least a vector's lanes of channels."""
+    part, parts, adding, x, y, shape, order, rows, segments, cells, dims, sizes,
+    arranged, memory, bias, limits,
+):  # fmt: skip
+    """Lines of channels-last images, a share of them; at least a vector's lanes of channels.
+
+    With `adding` the result is `memory`, else y. `memory` is `arranged` as `pack` does it, for the
+    sums of several shares one after the other; or it is in the order of a weight.
+    """
+    if divide(part, parts):
+        return
     images, channels = shape
     plan = (rows, segments, cells, dims)
-    h_in, w_in, h_out, w_out, _, _ = dims
-    step, lanes, blocks, _, _ = sizes
+    h_in, w_in, h_out, w_out = dims
+    lanes, step = sizes[:2]
     tables = _tables(plan, channels, x)
-    mine = memory[part if adding else 0]
-    lines = images * h_out
-    first, last = lines * part // parts, lines * (part + 1) // parts
+    mine, (first, last), number = _share(part, parts, images * h_out, sizes)
+    values, total = _begin(adding, arranged, memory, number, mine, order, channels, sizes)
+    pixel = channels * x.itemsize
+    begin, end = mine[0] * step, mine[1] * step
     summed = 0
     for line in range(first, last):
         n, h = divmod(line, h_out)
         _line(
-            adding, x, n * h_in * w_in * channels, y, line * w_out * channels,
-            channels, h, plan, tables, mine, 0, step, lanes, blocks, channels,
+            adding, address(x) + n * h_in * w_in * pixel, address(y) + line * w_out * pixel,
+            channels, h, plan, tables, values, begin, sizes, mine[1] - mine[0], mine[0] * lanes,
+            channels, bias, limits,
         )  # fmt: skip
         summed += w_out
         if adding and (summed >= _RUN or line == last - 1):
-            _join(mine, totals[part])
+            _join(values[begin:end], total[begin:end])
             summed = 0
-
-
-@team
-def direct_team(index, parts, *given):
-    """The parallel twin of `direct_part`."""
-    divide(direct_part, index, parts, given)
+    if adding and not arranged:
+        unpack(total, 1, channels, lanes, mine, memory)
 
 
 @kernel
@@ -177,96 +203,97 @@ def _rows_met(rows, first, last, h_in):
     return min(low, high), high
 
 
-@kernel
+@team
 def planes_part(
-    part, parts, adding, x, y, shape, rows, segments, cells, dims, memory, totals, sizes
-):
-    """Rows of images in plain order, a few channels at a time, a share of them."""
+    part, parts, adding, x, y, shape, order, rows, segments, cells, dims, sizes,
+    arranged, memory, bias, limits,
+):  # fmt: skip
+    """Rows of images in plain order, a few channels at a time, as `direct_part`."""
+    if divide(part, parts):
+        return
     images, channels = shape
     plan = (rows, segments, cells, dims)
-    h_in, w_in, h_out, w_out, _, _ = dims
-    step, lanes, blocks, most, together = sizes
+    h_in, w_in, h_out, w_out = dims
+    lanes, step, _, _, most, together = sizes
     width = together * lanes
+    pixel = width * x.itemsize
     tables = _tables(plan, width, x)
-    mine = memory[part if adding else 0]
-    chunks, groups = (h_out + most - 1) // most, (blocks + together - 1) // together
+    chunks = (h_out + most - 1) // most
+    mine, (start, stop), number = _share(part, parts, images * chunks, sizes)
+    values, total = _begin(adding, arranged, memory, number, mine, order, channels, sizes)
     met = 0
     for chunk in range(chunks):
         low, high = _rows_met(rows, chunk * most, min(h_out, (chunk + 1) * most), h_in)
         met = max(met, high - low)
     x_near, y_near = np.zeros(met * w_in * width, x.dtype), np.zeros(most * w_out * width, x.dtype)
-    jobs = images * groups * chunks
-    for job in range(jobs * part // parts, jobs * (part + 1) // parts):
-        plane, chunk = divmod(job, chunks)
-        n, group = divmod(plane, groups)
+    bias_near = np.zeros(width, x.dtype)
+    for block in range(mine[0], mine[1], together):
+        blocks = min(together, mine[1] - block)
         # The last vector is moved back inside, as `depthwise_pixels` does.
-        c = max(0, min(group * width, channels - lanes))
-        real = min(width, channels - c)
-        begin, end = group * together * step, min(blocks, (group + 1) * together) * step
-        first, last = chunk * most, min(h_out, (chunk + 1) * most)
-        low, high = _rows_met(rows, first, last, h_in)
-        at, size = ((n * channels + c) * h_in + low) * w_in, (high - low) * w_in
-        transpose(x, at, h_in * w_in, real, size, x_near, 0, width)
-        at, size = ((n * channels + c) * h_out + first) * w_out, (last - first) * w_out
-        if adding:
-            transpose(y, at, h_out * w_out, real, size, y_near, 0, width)
-        summed = 0
-        for h in range(first, last):
-            _line(
-                adding, x_near, -low * w_in * width, y_near, (h - first) * w_out * width, width,
-                h, plan, tables, mine, begin, step, lanes, (end - begin) // step, max(real, lanes),
-            )  # fmt: skip
-            summed += w_out
-            if adding and (summed >= _RUN or h == last - 1):
-                _join(mine[begin:end], totals[part, begin:end])
-                summed = 0
+        c = max(0, min(block * lanes, channels - lanes))
+        real = min(blocks * lanes, channels - c)
+        begin, end = block * step, (block + blocks) * step
         if not adding:
-            transpose(y_near, 0, width, size, real, y, at, h_out * w_out)
-
-
-@team
-def planes_team(index, parts, *given):
-    """The parallel twin of `planes_part`."""
-    divide(planes_part, index, parts, given)
+            bias_near[:real] = bias[c : c + real]
+        for job in range(start, stop):
+            n, chunk = divmod(job, chunks)
+            first, last = chunk * most, min(h_out, (chunk + 1) * most)
+            low, high = _rows_met(rows, first, last, h_in)
+            at, size = ((n * channels + c) * h_in + low) * w_in, (high - low) * w_in
+            transpose(x, at, h_in * w_in, real, size, x_near, 0, width)
+            at, size = ((n * channels + c) * h_out + first) * w_out, (last - first) * w_out
+            if adding:
+                transpose(y, at, h_out * w_out, real, size, y_near, 0, width)
+            summed = 0
+            # Of an array of which only the address is used the memory is freed: these are used on.
+            for h in range(first, last):
+                _line(
+                    adding, address(x_near) - low * w_in * pixel,
+                    address(y_near) + (h - first) * w_out * pixel, width, h, plan, tables, values,
+                    begin, sizes, blocks, 0, max(real, lanes), bias_near, limits,
+                )  # fmt: skip
+                summed += w_out
+                if adding and (summed >= _RUN or h == last - 1):
+                    _join(values[begin:end], total[begin:end])
+                    summed = 0
+            if not adding:
+                transpose(y_near, 0, width, size, real, y, at, h_out * w_out)
+    if adding and not arranged:
+        unpack(total, 1, channels, lanes, mine, memory)
 
 
 @kernel
-def pack(weight, bias, limits, order, channels, lanes, packed):
-    """Weights (channel, kernel cell) as [block][kernel cell, then bias and bounds][lane]."""
+def pack(weight, order, channels, lanes, mine, packed):
+    """Weights (channel, kernel cell) as [block][kernel cell][lane], blocks [first, end)."""
     taps, cells = len(order), len(weight) // channels
-    step = (taps + BESIDE) * lanes
+    step = taps * lanes
     # Where a cell goes. A block is turned with what lies behind the cells; that goes under cell 0.
     places = np.zeros(lanes, np.int64)
     if taps == cells <= lanes:
         for k in range(taps):
             places[order[k]] = k
         places[cells:] = places[0]
-    for block in range(len(packed) // step):
-        c = max(0, min(block * lanes, channels - lanes))
-        to, beside = block * step, block * step + taps * lanes
+    for block in range(mine[0], mine[1]):
+        c, to = max(0, min(block * lanes, channels - lanes)), block * step
         if taps == cells <= lanes and (c + lanes - 1) * cells + lanes <= len(weight):
-            at = c * cells
-            transpose_to(weight, at, cells, lanes, lanes, packed, to, lanes, places, 0)
+            transpose_to(weight, c * cells, cells, lanes, lanes, packed, to, lanes, places, 0)
         else:
             for i in range(min(lanes, channels)):
                 for k in range(taps):
                     packed[to + k * lanes + i] = weight[(c + i) * cells + order[k]]
-        for i in range(min(lanes, channels)):
-            packed[beside + i] = bias[c + i]
-            packed[beside + lanes + i] = limits[0]
-            packed[beside + 2 * lanes + i] = limits[1]
 
 
 @kernel
-def unpack(totals, channels, cells, lanes, dw):
-    """The sum of all threads' totals, [block][kernel cell][lane], as (channel, kernel cell)."""
-    step = (cells + BESIDE) * lanes
-    for block in range(totals.shape[1] // step):
+def unpack(totals, count, channels, lanes, mine, dw):
+    """The sum of `count` totals, [block][kernel cell][lane], as (channel, kernel cell)."""
+    cells, size = len(dw) // channels, len(totals) // count
+    for block in range(mine[0], mine[1]):
         c = max(0, min(block * lanes, channels - lanes))
         for i in range(min(lanes, channels)):
             to = dw[(c + i) * cells : (c + i + 1) * cells]
             for k in range(cells):
-                total = totals[0, block * step + k * lanes + i]
-                for part in range(1, len(totals)):
-                    total += totals[part, block * step + k * lanes + i]
+                at = (block * cells + k) * lanes + i
+                total = totals[at]
+                for other in range(1, count):
+                    total += totals[other * size + at]
                 to[k] = total

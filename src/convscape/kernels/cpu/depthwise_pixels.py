@@ -1,25 +1,28 @@
-"""Tiles of pixels by address: the code that depthwise convolution spends its time in.
+"""Tiles of pixels: the code that depthwise convolution spends its time in.
 
-A tile is a few output pixels; for each of them and each kernel cell a table holds the address of
-the input pixel they meet. So one piece of code serves every kernel, stride and dilation, and a
-cell in the padding is the address of zeros: nothing is padded, and no border is a special case.
+A tile is a few output pixels of a line. For each kernel row a table holds the addresses of the
+input columns that it meets, so a cell in the padding is the address of zeros: nothing is padded,
+and no border is a special case.
 
-    weigh:      out[t][c]  = clip(bias[c] + Σ_k weight[k][c] x[k, t][c])
-    correlate:  sums[k][c] += Σ_t given[t][c] x[k, t][c]
+    weigh:      out[t][c]    = clip(bias[c] + Σ_{r, s} weight[r, s][c] x[r, t step + s][c])
+    correlate:  sums[r, s][c] += Σ_t given[t][c] x[r, t step + s][c]
 
 Vectors run over channels. The accumulators (the gradients given, in `correlate`) of a tile stay in
-registers, which LLVM would not manage by itself, so the loops are emitted as LLVM IR.
+registers, which LLVM would not manage by itself, so the loops are emitted as LLVM IR. A column is
+read once for all the products that it takes part in: the CPU reads one vector a product at best,
+and what does not lie in the nearest cache slower than that.
 
 Source: pixels by address as in M. Dukhan, "The Indirect Convolution Algorithm", arXiv 1907.02129.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from convscape.kernels.cpu.depthwise_plan import Tile
 from convscape.kernels.cpu.simd import SIMD, fused_multiply_add
 
 _I64 = ir.IntType(64)
@@ -36,117 +39,163 @@ def address(_context: Any, array: Any) -> Any:
     return types.intp(array), generate
 
 
-def weigher(pixels: int) -> Callable[..., None]:
-    """An intrinsic that computes tiles of this many output pixels.
+def weigher(tiles: Sequence[Tile]) -> Callable[..., None]:
+    """An intrinsic that computes tiles of output pixels.
 
-    The intrinsic is `f(table, taps, outs, tiles, hop, out_hop, weights, first, bias, step,
-    blocks, channels, fetch, ahead, out_ahead)`. Input pixel (k, t) of tile i is at address
-    table[k pixels + t] + i hop, its output at outs[t] + i out_hop. The cache is asked for what lies
-    `ahead` of the last `fetch` kernel cells, and `out_ahead` of the outputs. Block b (a vector's
-    lanes of channels) has the weights weights[first + b step :], a vector a kernel cell, and its
-    bias, lower and upper bound from `bias` elements after the first on.
+    The intrinsic is `f(number, table, rows, outs, many, hop, out_hop, blocks, channel, channels,
+    weights, first, step, bias, limits)`, for `many` tiles like tiles[number]. Column j of kernel
+    row r of tile i is at address table[r columns + j] + i hop, its output t at outs[t] + i out_hop.
+    Blocks (a vector's lanes of channels) begin at `channel`; block b has the weights
+    weights[first + b step :], a vector a kernel cell; bias has a number a channel, and `limits` are
+    the two bounds of results.
     """
-    return _intrinsic(_weigh, pixels)
 
-
-def correlator(pixels: int) -> Callable[..., None]:
-    """An intrinsic that adds tiles of this many pixels to the weight gradient.
-
-    The arguments are those of `weigher`, with the addresses of given pixels for `outs`, and sums
-    in place of weights.
-    """
-    return _intrinsic(_correlate, pixels)
-
-
-def _intrinsic(emit: Callable[..., None], pixels: int) -> Callable[..., None]:
     @intrinsic
-    def tiles_of_pixels(
-        _context: Any, table: Any, taps: Any, others: Any, tiles: Any, hop: Any, other_hop: Any,
-        cells: Any, first: Any, bias: Any, step: Any, blocks: Any, channels: Any,
-        fetch: Any, ahead: Any, other_ahead: Any,
+    def weigh(
+        _context: Any, number: Any, table: Any, rows: Any, outs: Any, many: Any, hop: Any,
+        out_hop: Any, blocks: Any, channel: Any, channels: Any, weights: Any, first: Any,
+        step: Any, bias: Any, limits: Any,
     ) -> Any:  # fmt: skip
         integer = types.intp
         signature = types.void(
-            table, integer, others, integer, integer, integer, cells, *[integer] * 8
-        )
+            integer, table, integer, outs, *[integer] * 6, weights, integer, integer, bias,
+            limits,
+        )  # fmt: skip
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            def data(position: int) -> Any:
-                return context.make_array(sig.args[position])(context, builder, args[position]).data
+            code = _Code(context, builder, sig, args)
+            low, high = (code.splat(builder.extract_value(args[14], i)) for i in range(2))
 
-            code = _Code(builder, cells.dtype.bitwidth // 8)
-            start = builder.gep(data(6), [args[7]])
-            beyond = builder.sub(args[11], code.constant(code.lanes))
-            with code.loop(args[10]) as b, code.loop(args[3]) as tile:
-                # The last block is moved back inside: what it shares is computed twice.
-                channel = builder.mul(b, code.constant(code.lanes))
-                inside = builder.icmp_signed("<", channel, beyond)
-                channel = builder.select(inside, channel, beyond)
-                offset = builder.mul(channel, code.constant(code.itemsize))
-                row = builder.gep(start, [builder.mul(b, args[9])])
-                source = builder.add(offset, builder.mul(tile, args[4]))
-                other = builder.add(offset, builder.mul(tile, args[5]))
-                far = builder.add(source, args[13]), builder.add(other, args[14])
-                last = code.row(data(0), builder.sub(args[1], args[12]), pixels)
-                with code.loop(args[12]) as k:
-                    for t in range(pixels):
-                        code.prefetch(code.row(last, k, pixels), t, far[0])
-                for t in range(pixels):
-                    code.prefetch(data(2), t, far[1])
-                emit(code, pixels, data(0), args[1], source, data(2), other, row, args[8])
+            def emit(tile: Tile, source: Any, other: Any, channel: Any, b: Any) -> None:
+                own = code.load(builder.gep(code.data(13), [channel]))
+                cells = builder.gep(
+                    code.data(10), [builder.add(args[11], builder.mul(b, args[12]))]
+                )
+
+                def row(r: Any, totals: list[Any]) -> list[Any]:
+                    totals = list(totals)
+                    values = [code.load(pointer) for pointer in code.cells(cells, r, tile)]
+                    for t, s, x in code.products(tile, r, source):
+                        totals[t] = code.fma(values[s], x, totals[t])
+                    return totals
+
+                totals = code.reduce(args[2], [own] * tile.pixels, row)
+                for t, total in enumerate(totals):
+                    code.store(code.clip(total, low, high), code.pointer(code.data(3), t, other))
+
+            code.walk(tiles, emit)
             return context.get_dummy_value()
 
         return signature, generate
 
-    return cast(Callable[..., None], tiles_of_pixels)
+    return cast(Callable[..., None], weigh)
 
 
-def _weigh(
-    code: "_Code", pixels: int, table: Any, taps: Any, source: Any, outs: Any, offset: Any,
-    weights: Any, bias_at: Any,
-) -> None:  # fmt: skip
-    beside = code.builder.gep(weights, [bias_at])
-    bias, low, high = (code.load(code.row(beside, code.constant(i), code.lanes)) for i in range(3))
+def correlator(tiles: Sequence[Tile]) -> Callable[..., None]:
+    """An intrinsic that adds tiles of pixels to the weight gradient.
 
-    def tap(k: Any, totals: list[Any]) -> list[Any]:
-        weight = code.load(code.row(weights, k, code.lanes))
-        addresses = code.row(table, k, pixels)
-        return [
-            code.fma(weight, code.load_from(addresses, t, source), total)
-            for t, total in enumerate(totals)
-        ]
+    The intrinsic is `f(number, table, rows, given, many, hop, given_hop, blocks, channel, channels,
+    sums, first, step)`: as `weigher`'s, with the addresses of given pixels for `outs`, and sums in
+    place of weights.
+    """
 
-    for t, total in enumerate(code.reduce(taps, [bias] * pixels, tap)):
-        code.store(code.clip(total, low, high), code.pointer(outs, t, offset))
+    @intrinsic
+    def correlate(
+        _context: Any, number: Any, table: Any, rows: Any, given: Any, many: Any, hop: Any,
+        given_hop: Any, blocks: Any, channel: Any, channels: Any, sums: Any, first: Any,
+        step: Any,
+    ) -> Any:  # fmt: skip
+        integer = types.intp
+        signature = types.void(
+            integer, table, integer, given, *[integer] * 6, sums, integer, integer
+        )
 
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            code = _Code(context, builder, sig, args)
 
-def _correlate(
-    code: "_Code", pixels: int, table: Any, taps: Any, source: Any, given: Any, offset: Any,
-    sums: Any, _bias: Any,
-) -> None:  # fmt: skip
-    values = [code.load_from(given, t, offset) for t in range(pixels)]
+            def emit(tile: Tile, source: Any, other: Any, _channel: Any, b: Any) -> None:
+                values = [
+                    code.load(code.pointer(code.data(3), t, other)) for t in range(tile.pixels)
+                ]
+                cells = builder.gep(
+                    code.data(10), [builder.add(args[11], builder.mul(b, args[12]))]
+                )
 
-    def tap(k: Any, _none: list[Any]) -> list[Any]:
-        addresses, cell = code.row(table, k, pixels), code.row(sums, k, code.lanes)
-        total = code.load(cell)
-        for t, value in enumerate(values):
-            total = code.fma(value, code.load_from(addresses, t, source), total)
-        code.store(total, cell)
-        return []
+                def row(r: Any, _none: list[Any]) -> list[Any]:
+                    vectors = code.cells(cells, r, tile)
+                    totals = [code.load(pointer) for pointer in vectors]
+                    for t, s, x in code.products(tile, r, source):
+                        totals[s] = code.fma(values[t], x, totals[s])
+                    for total, pointer in zip(totals, vectors, strict=True):
+                        code.store(total, pointer)
+                    return []
 
-    code.reduce(taps, [], tap)
+                code.reduce(args[2], [], row)
+
+            code.walk(tiles, emit)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return cast(Callable[..., None], correlate)
 
 
 class _Code:
-    """Loops and vectors of one element type, as LLVM IR."""
+    """Loops and vectors of one element type, as LLVM IR; an intrinsic's first ten arguments."""
 
-    def __init__(self, builder: Any, itemsize: int) -> None:
-        scalar = ir.FloatType() if itemsize == 4 else ir.DoubleType()
+    def __init__(self, context: Any, builder: Any, sig: Any, args: Any) -> None:
         self.builder = builder
-        self.itemsize = itemsize
-        self.lanes = SIMD.lanes(itemsize)
-        self.vector = ir.VectorType(scalar, self.lanes)
+        self._context, self._sig, self._args = context, sig, args
+        self.itemsize = sig.args[10].dtype.bitwidth // 8
+        self.scalar = ir.FloatType() if self.itemsize == 4 else ir.DoubleType()
+        self.lanes = SIMD.lanes(self.itemsize)
+        self.vector = ir.VectorType(self.scalar, self.lanes)
         self._multiply_add = fused_multiply_add(builder.module, self.vector)
+
+    def data(self, position: int) -> Any:
+        """Where the array at this position of the arguments begins."""
+        make = self._context.make_array(self._sig.args[position])
+        return make(self._context, self.builder, self._args[position]).data
+
+    def walk(self, tiles: Sequence[Tile], emit: Callable[..., None]) -> None:
+        """All blocks of all tiles: `emit(tile, x offset, other offset, channel, block)`."""
+        builder, args = self.builder, self._args
+        beyond = builder.sub(args[9], self.constant(self.lanes))
+        after = builder.append_basic_block("after")
+        cases = [builder.append_basic_block("tile") for _ in tiles]
+        choice = builder.switch(args[0], cases[0])
+        for number, (tile, case) in enumerate(zip(tiles, cases, strict=True)):
+            if number:
+                choice.add_case(self.constant(number), case)
+            builder.position_at_end(case)
+            # Pixels outside, channels inside: memory is read as it lies.
+            with self.loop(args[4]) as i, self.loop(args[7]) as b:
+                # The last block is moved back inside: what it shares is computed twice.
+                channel = builder.add(args[8], builder.mul(b, self.constant(self.lanes)))
+                inside = builder.icmp_signed("<", channel, beyond)
+                channel = builder.select(inside, channel, beyond)
+                offset = builder.mul(channel, self.constant(self.itemsize))
+                source = builder.add(offset, builder.mul(i, args[5]))
+                other = builder.add(offset, builder.mul(i, args[6]))
+                emit(tile, source, other, channel, b)
+            builder.branch(after)
+        builder.position_at_end(after)
+
+    def cells(self, first: Any, row: Any, tile: Tile) -> list[Any]:
+        """Where the vectors of a kernel row are, of those that begin at `first`."""
+        at = self.builder.mul(row, self.constant(tile.width * self.lanes))
+        place = self.builder.gep(first, [at])
+        return [self.builder.gep(place, [self.constant(s * self.lanes)]) for s in range(tile.width)]
+
+    def products(self, tile: Tile, row: Any, source: Any) -> Iterator[tuple[int, int, Any]]:
+        """(output, kernel cell, the column that they share), column by column."""
+        table = self.builder.gep(self.data(1), [self.builder.mul(row, self.constant(tile.columns))])
+        for column in range(tile.columns):
+            met = [divmod(column - s, tile.step) for s in range(tile.width)]
+            pairs = [(t, s) for s, (t, off) in enumerate(met) if not off and 0 <= t < tile.pixels]
+            if pairs:
+                x = self.load(self.pointer(table, column, source))
+                yield from ((t, s, x) for t, s in pairs)
 
     def constant(self, value: int) -> Any:
         return ir.Constant(_I64, value)
@@ -172,23 +221,13 @@ class _Code:
         entry = self.builder.load(self.builder.gep(table, [self.constant(i)]))
         return self.builder.inttoptr(self.builder.add(entry, offset), self.vector.as_pointer())
 
-    def load_from(self, table: Any, i: int, offset: Any) -> Any:
-        return self.load(self.pointer(table, i, offset))
-
-    def prefetch(self, table: Any, i: int, offset: Any) -> None:
-        """Ask for the cache line at address table[i] + offset."""
-        byte = ir.IntType(8).as_pointer()
-        module, name = self.builder.module, "llvm.prefetch.p0"
-        if name not in module.globals:
-            flag = ir.IntType(32)
-            ir.Function(module, ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]), name)
-        place = self.builder.bitcast(self.pointer(table, i, offset), byte)
-        # To be read, into the nearest cache, as data.
-        hints = [ir.Constant(ir.IntType(32), v) for v in (0, 3, 1)]
-        self.builder.call(module.globals[name], [place, *hints])
-
-    def row(self, data: Any, i: Any, length: int) -> Any:
-        return self.builder.gep(data, [self.builder.mul(i, self.constant(length))])
+    def splat(self, number: Any) -> Any:
+        """A number in every lane."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        number = self.builder.fptrunc(number, self.scalar) if self.itemsize == 4 else number
+        single = self.builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(single, undefined, zeros)
 
     def loop(self, count: Any) -> "_Loop":
         """A loop over range(count), as a context."""

@@ -20,7 +20,13 @@ SYMBOLS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
 """What the emitted code calls, under names that `symbol` gives."""
 
 ALL = -1
-"""As `index`: every share, on the team."""
+"""As a kernel's `part`: every share, on the team."""
+
+
+def alone(share: int) -> int:
+    """As a kernel's `part`: this share, in place."""
+    return -2 - share
+
 
 _WORD, _SMALL = ir.IntType(64), ir.IntType(32)
 _POINTER = ir.IntType(8).as_pointer()
@@ -32,46 +38,75 @@ def symbol(name: str) -> str:
 
 
 @intrinsic
-def divide(typing_context: Any, part: Any, index: Any, parts: Any, given: Any) -> Any:
-    """Call `part(index, parts, *given)`; with `ALL` for every index below `parts`, on a team.
+def divide(typing_context: Any, part: Any, parts: Any) -> Any:
+    """Whether `part` was not a share's number, and this very kernel has been called for what it is.
 
-    A team may get fewer threads than asked for; then each takes several shares. An exception in
-    one's own share propagates; one in a team becomes a MemoryError, the only one that kernels
-    raise.
+    The first statement of a kernel `f(part, parts, *given)` is
+
+        if divide(part, parts):
+            return
+
+    and what follows computes share number `part`. From Python it is called with `ALL` or with
+    `alone(n)`; both lend it its arrays. A team may get fewer threads than asked for; then each
+    takes several shares. A share that fails becomes a MemoryError, the only one kernels raise.
     """
-    wanted = types.int64, types.int64, *given.types
-    inner = typing_context.resolve_function_type(part, wanted, {})
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        compiled = part.dispatcher.get_compile_result(inner)
-        context.add_linking_libs([compiled.library])
-        _, index, parts, tuple_of_values = args
-        lent = _lend(context, builder, given, tuple_of_values)
-        values = [
-            context.cast(builder, builder.extract_value(lent, n), have, want)
-            for n, (have, want) in enumerate(zip(given.types, inner.args[2:], strict=True))
-        ]
+        part, parts = args
+        kernel, kinds = builder.function, context.fndesc.argtypes
+        packer = context.get_arg_packer(kinds)
 
-        def call(at: Any, *arguments: Any) -> Any:
-            return context.call_internal_no_propagate(at, compiled.fndesc, inner, arguments)[0]
+        def share(at: Any, number: Any, arguments: Any) -> Any:
+            """Call the kernel for one share; whether it failed."""
+            values = [number, *packer.from_arguments(at, arguments)[1:]]
+            return context.call_conv.call_function(at, kernel, types.none, kinds, values)[
+                0
+            ].is_error
 
-        with builder.if_else(builder.icmp_signed(">=", index, _WORD(0))) as (alone, together):
-            with alone:
-                status = call(builder, index, parts, *values)
-                with cgutils.if_unlikely(builder, status.is_error):
-                    context.call_conv.return_status_propagate(builder, status)
-            with together:
-                failed = _on_team(builder, call, parts, values)
-                with cgutils.if_unlikely(builder, failed):
-                    message = ("a thread's share found no memory",)
-                    context.call_conv.return_user_exc(builder, MemoryError, message)
-        return context.get_dummy_value()
+        from_outside = builder.icmp_signed("<", part, _WORD(0))
+        with builder.if_then(from_outside, likely=False):
+            given = packer.from_arguments(builder, context.call_conv.get_arguments(kernel))
+            lent = [_lend(context, builder, *pair) for pair in zip(kinds, given, strict=True)]
+            arguments = packer.as_arguments(builder, lent)
+            failed = cgutils.alloca_once(builder, ir.IntType(1))
+            with builder.if_else(builder.icmp_signed("==", part, _WORD(ALL))) as (team, one):
+                with team:
+                    builder.store(_on_team(builder, share, parts, arguments), failed)
+                with one:
+                    number = builder.sub(_WORD(alone(0)), part)
+                    builder.store(share(builder, number, arguments), failed)
+            with cgutils.if_unlikely(builder, builder.load(failed)):
+                message = ("a share found no memory",)
+                context.call_conv.return_user_exc(builder, MemoryError, message)
+        return from_outside
 
-    return types.void(part, types.intp, types.intp, given), generate
+    return types.boolean(types.intp, types.intp), generate
+
+
+def _on_team(builder: Any, share: Any, parts: Any, arguments: Any) -> Any:
+    """Put what the shares need where all threads see it, and start them; whether one failed."""
+    module = builder.module
+    fields = [parts, _SMALL(0), *arguments]
+    room = cgutils.alloca_once(builder, ir.LiteralStructType([f.type for f in fields]))
+    for n, field in enumerate(fields):
+        builder.store(field, builder.gep(room, [_SMALL(0), _SMALL(n)]))
+    body = ir.Function(
+        module, ir.FunctionType(ir.VoidType(), [_POINTER]), module.get_unique_name("shares")
+    )
+    body.linkage = "internal"
+    _emit_body(body, room.type, share, len(fields))
+    start = _external(module, "GOMP_parallel", ir.VoidType(), [_POINTER, _POINTER, _SMALL, _SMALL])
+    builder.call(
+        start,
+        [builder.bitcast(body, _POINTER), builder.bitcast(room, _POINTER),
+         builder.trunc(parts, _SMALL), _SMALL(0)],
+    )  # fmt: skip
+    state = builder.load(builder.gep(room, [_SMALL(0), _SMALL(1)]))
+    return builder.icmp_unsigned("!=", state, _SMALL(0))
 
 
 def _lend(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    """The same values with arrays that nobody counts references to.
+    """The same value with arrays that nobody counts references to.
 
     Numba counts an array's users atomically, also when a kernel takes a slice of it. The caller
     keeps these arrays alive, and two threads would pass the one counter to and fro.
@@ -88,34 +123,12 @@ def _lend(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     return value
 
 
-def _on_team(builder: Any, call: Any, parts: Any, values: list[Any]) -> Any:
-    """Put what the shares need where all threads see it, and start them; whether one failed."""
-    module = builder.module
-    fields = [parts, _SMALL(0), *values]
-    room = cgutils.alloca_once(builder, ir.LiteralStructType([f.type for f in fields]))
-    for n, field in enumerate(fields):
-        builder.store(field, builder.gep(room, [_SMALL(0), _SMALL(n)]))
-    body = ir.Function(
-        module, ir.FunctionType(ir.VoidType(), [_POINTER]), module.get_unique_name("shares")
-    )
-    body.linkage = "internal"
-    _emit_body(body, room.type, call, len(fields))
-    start = _external(module, "GOMP_parallel", ir.VoidType(), [_POINTER, _POINTER, _SMALL, _SMALL])
-    builder.call(
-        start,
-        [builder.bitcast(body, _POINTER), builder.bitcast(room, _POINTER),
-         builder.trunc(parts, _SMALL), _SMALL(0)],
-    )  # fmt: skip
-    state = builder.load(builder.gep(room, [_SMALL(0), _SMALL(1)]))
-    return builder.icmp_unsigned("!=", state, _SMALL(0))
-
-
-def _emit_body(body: Any, room: Any, call: Any, fields: int) -> None:
+def _emit_body(body: Any, room: Any, share: Any, fields: int) -> None:
     """What each thread runs: the shares number t, t + team, t + 2 team, ..."""
     b = ir.IRBuilder(body.append_basic_block("entry"))
     source = b.bitcast(body.args[0], room)
     places = [b.gep(source, [_SMALL(0), _SMALL(n)]) for n in range(fields)]
-    parts, _, *values = (b.load(place) for place in places)
+    parts, _, *arguments = (b.load(place) for place in places)
     first, team = (
         b.sext(b.call(_external(body.module, name, _SMALL, []), []), _WORD) for name in SYMBOLS[1:]
     )
@@ -124,7 +137,7 @@ def _emit_body(body: Any, room: Any, call: Any, fields: int) -> None:
     b.position_at_end(loop)
     index = b.phi(_WORD)
     index.add_incoming(first, entry)
-    with b.if_then(call(b, index, parts, *values).is_error, likely=False):
+    with b.if_then(share(b, index, arguments), likely=False):
         b.store(_SMALL(1), places[1])
     following = b.add(index, team)
     index.add_incoming(following, b.block)

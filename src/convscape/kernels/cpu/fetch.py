@@ -11,6 +11,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from convscape.kernels.cpu.jit import inlined
+from convscape.kernels.cpu.memory import LINE
+
 _SMALL, _BYTES = ir.IntType(32), ir.IntType(8).as_pointer()
 
 
@@ -28,3 +31,10 @@ def fetch(_context: Any, memory: Any, at: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(memory, types.intp), generate
+
+
+@inlined
+def fetch_run(memory, at, count):
+    """Ask for the lines of memory[at : at + count]."""
+    for i in range(0, count, LINE // memory.itemsize):
+        fetch(memory, at + i)

@@ -20,6 +20,7 @@ V. Dumoulin and F. Visin, arXiv 1603.07285, section 4.
 """
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.clear import clear
 from convscape.kernels.cpu.gemm_pack import packed
 from convscape.kernels.cpu.gemm_pixels import correlate
 from convscape.kernels.cpu.gemm_pointwise import pointwise
@@ -68,7 +69,7 @@ def forward(
         (N, K, H', W'), in channels-last memory when x is.
     """
     last = is_channels_last(x)
-    shape, product = forward_product(geometry, x.shape[0], x.shape[2], x.shape[3], last)
+    shape, padding, product = forward_product(geometry, x.shape[0], x.shape[2], x.shape[3], last)
     line, y = blank(shape, x.dtype, last)
     if y.size == 0:
         return y
@@ -76,8 +77,7 @@ def forward(
         view = _strided(x, geometry, shape)
         pointwise(view, weight[:, :, 0, 0], bias, relu, geometry.groups, y, threads)
         return y
-    height, width = geometry.windows
-    memory = padded(x, (height.padding, width.padding), threads)[0]
+    memory = padded(x, padding, threads)[0]
     if weights is None:
         weights = pack(weight, geometry, threads)
     correlate(memory, weights, product, bias, relu, line, threads)
@@ -103,9 +103,10 @@ def input_grad(
     line, dx = blank((dy.shape[0], geometry.in_channels, *spatial), dy.dtype, last)
     if dx.size == 0:
         return dx
+    padding, products, unmet = input_products(geometry, dy.shape[0], *spatial, last)
+    height, width = geometry.windows
+    clear(dx, (height.stride, width.stride), unmet, threads)
     if not last and _is_pointwise(dy, geometry):
-        if max(w.stride for w in geometry.windows) > 1:
-            dx[:] = 0
         groups = geometry.groups
         # (K, C / groups) to (C, K / groups), group by group.
         backwards = _grouped(weight, geometry)[..., 0, 0].swapaxes(1, 2)
@@ -113,14 +114,10 @@ def input_grad(
         view = _strided(dx, geometry, dy.shape)
         pointwise(dy, backwards, None, False, groups, view, threads)
         return dx
-    padding, products, unmet = input_products(geometry, dy.shape[0], *spatial, last)
     memory = padded(dy, padding, threads)[0]
     weights = packed(_grouped(weight, geometry).transpose(0, 2, 1, 3, 4), threads)
     for product in products:
         correlate(memory, weights, product, None, False, line, threads)
-    height, width = geometry.windows
-    for i, j in unmet:
-        dx[:, :, i :: height.stride, j :: width.stride] = 0
     return dx
 
 

@@ -15,8 +15,11 @@ from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import block_vectors, own_blocks
 from convscape.kernels.cpu.transpose import transpose, transpose_to
+from convscape.kernels.cpu.turned import from_rows
 
 _BYTES = SIMD.bits // 8
+_NINE = 9  # cells of the most common kernel: only these columns of a block are turned
+_nine_columns = from_rows(lambda cells: cells, _NINE)
 _SPLIT_FROM = 1 << 14  # weights, about 5 microseconds of one thread
 
 
@@ -27,6 +30,7 @@ def _pack_block(weight, source, strides, shape, c_low, c_high, real, width, plac
     sk, sc, sr, ss = strides
     taps, lanes = r_size * s_size, _BYTES // weight.itemsize
     many = c_high - c_low
+    writes = np.empty(_NINE, np.int64)
     dense = sr == s_size * ss and ss == 1
     if sk == 1:
         for c in range(c_low, c_high):
@@ -49,6 +53,8 @@ def _pack_block(weight, source, strides, shape, c_low, c_high, real, width, plac
     else:
         # A kernel's cells follow each other, and so do the output channels' kernels.
         near = dense and sk == taps and taps < lanes
+        for tap in range(min(taps, _NINE)):
+            writes[tap] = tap * c_size * width
         for c in range(c_low, c_high):
             whole = 0
             if near:
@@ -56,10 +62,13 @@ def _pack_block(weight, source, strides, shape, c_low, c_high, real, width, plac
                 fitting = (len(weight) - source - c * sc - lanes) // sk + 1
                 whole = max(0, min(real, fitting)) // lanes * lanes
             for j in range(0, whole, lanes):
-                transpose_to(
-                    weight, source + c * sc + j * sk, sk, lanes, lanes,
-                    packed, at + c * width + j, width, places, taps * many,
-                )  # fmt: skip
+                here, to = source + c * sc + j * sk, at + c * width + j
+                if taps == _NINE:
+                    _nine_columns(weight, here, sk, packed, to, writes)
+                else:
+                    transpose_to(
+                        weight, here, sk, lanes, lanes, packed, to, width, places, taps * many
+                    )
             for r in range(r_size):
                 for s in range(s_size):
                     to = at + ((r * s_size + s) * c_size + c) * width
@@ -74,13 +83,15 @@ def _pack_block(weight, source, strides, shape, c_low, c_high, real, width, plac
                     packed[to + j] = 0
 
 
-@kernel
+@team
 def _pack_part(part, parts, weight, strides, shape, lanes, packed):
     """Weights as [group][block of output channels][r][s][c][lane], a share of them.
 
     Where threads can have output channels of their own, as those that multiply do, a thread packs
     what it will read: from one core's cache to another's is a long way.
     """
+    if divide(part, parts):
+        return
     groups, k_size, c_size, r_size, s_size = shape
     taps = r_size * s_size
     c_low, c_high = 0, c_size
@@ -109,11 +120,6 @@ def _pack_part(part, parts, weight, strides, shape, lanes, packed):
             k0 += width
 
 
-@team
-def _pack_team(index, parts, *given):
-    divide(_pack_part, index, parts, given)
-
-
 def packed(weight: Array, threads: int) -> Array:
     """Weights (groups, k, c, r, s), any strides, as [group][block of k][r][s][c][lane]."""
     groups, k, c, r, s = weight.shape
@@ -121,5 +127,5 @@ def packed(weight: Array, threads: int) -> Array:
     out = workspace.empty(groups * -(-k // lanes) * lanes * c * r * s, weight.dtype)
     memory, strides = flat(weight)
     threads = threads if weight.size >= _SPLIT_FROM else 1
-    launch(_pack_team, threads, memory, strides, weight.shape, lanes, out)
+    launch(_pack_part, threads, memory, strides, weight.shape, lanes, out)
     return out

@@ -4,7 +4,6 @@ A row is an address in channels-last memory, and a row of the kernel one run of 
 (r fixed, s and c inside). Small kernels are summed in one go; large ones in pieces.
 """
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -118,7 +117,7 @@ def _write(tile, width, real, size, bias, at, lower, upper, cells, shift, y, yk)
         p += line
 
 
-@kernel
+@team
 def _correlate_part(
     part, parts, x, packed, bias, limits, lanes, y, start, steps, cells_at, shape, tap_steps, down,
     across, batch_last, y_strides, y_shape,
@@ -129,6 +128,8 @@ def _correlate_part(
     are made, a block at a time. A block's sum is taken in pieces of a few rows of the kernel, or a
     part of one, that all tiles of the chunk pass by; the last piece is added on the way to y.
     """
+    if divide(part, parts):
+        return
     groups, k_size, c_size, r_size, s_size = shape
     r_step, s_step = tap_steps
     yk = y_strides[1]
@@ -224,11 +225,6 @@ def _correlate_part(
                 k0 += width
 
 
-@team
-def _correlate_team(index, parts, *given):
-    divide(_correlate_part, index, parts, given)
-
-
 def correlate(
     memory: Array,
     weights: Array,
@@ -249,24 +245,13 @@ def correlate(
         y: The result's memory, one-dimensional.
         threads: Threads to use.
     """
-    fixed, multiplications = _fixed(product)
     groups, k = product.shape[:2]
     launch(
-        _correlate_team, threads if multiplications >= _SPLIT_FROM else 1,
+        _correlate_part, threads if product.multiplications >= _SPLIT_FROM else 1,
         memory, weights, _in_blocks(bias, groups, k, y.dtype), bounds(relu),
-        SIMD.lanes(y.itemsize), y[product.y_start :], *fixed,
+        SIMD.lanes(y.itemsize), y[product.y_start :] if product.y_start else y,
+        *product.arguments,
     )  # fmt: skip
-
-
-@lru_cache(maxsize=1024)
-def _fixed(product: Product) -> tuple[tuple[Any, ...], int]:
-    """A product as the kernel's arguments, and how many multiplications it has."""
-    p = product
-    fixed = (
-        p.start, p.steps, p.cells_at, p.shape, p.tap_steps, p.down, p.across, p.batch_last,
-        p.y_strides, p.y_shape,
-    )  # fmt: skip
-    return fixed, p.multiplications
 
 
 def _in_blocks(bias: Array | None, groups: int, k: int, dtype: Any) -> Array:

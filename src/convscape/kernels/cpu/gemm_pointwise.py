@@ -95,11 +95,13 @@ def _ask(x, strides, grid, first, low, high):
             fetch(x, at + c * strides[1] + i)
 
 
-@kernel
+@team
 def _pointwise_part(
     part, parts, x, x_strides, weight, w_strides, bias, limits, channels, lanes, grid, y, y_strides
 ):
     """A share of the panels; where there are few of them, of the output channels of each."""
+    if divide(part, parts):
+        return
     groups, c_size, k_size = channels
     pixels = grid[0] * grid[1] * grid[2]
     widest = WIDEST * lanes
@@ -169,11 +171,6 @@ def _pointwise_part(
                 done += width
 
 
-@team
-def _pointwise_team(index, parts, *given):
-    divide(_pointwise_part, index, parts, given)
-
-
 def pointwise(
     x: Array,
     weight: Array,
@@ -205,7 +202,7 @@ def pointwise(
     channels = (groups, weight.shape[1], k // groups)
     threads = threads if y.size * weight.shape[1] >= _SPLIT_FROM else 1
     launch(
-        _pointwise_team, threads,
+        _pointwise_part, threads,
         source, x_strides, kernels, w_strides,
         np.zeros(k, y.dtype) if bias is None else np.ascontiguousarray(bias),
         bounds(relu), channels,

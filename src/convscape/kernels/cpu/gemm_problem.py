@@ -4,8 +4,9 @@ Addresses and steps follow from shapes alone, so they are found once for each of
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
+from typing import Any
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.phases import Phase, phase_of, reach
@@ -18,7 +19,7 @@ Padding = tuple[Pair, Pair]
 _SMALL = 256  # pixels of a map whose border is worth a look
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Product:
     """One implicit matrix product over padded channels-last memory.
 
@@ -47,10 +48,18 @@ class Product:
     y_strides: tuple[int, int, int, int]
     y_shape: tuple[int, int, int, int]
 
-    @property
+    @cached_property
     def multiplications(self) -> int:
         """Products in all."""
         return prod(self.y_shape) * prod(self.shape[2:])
+
+    @cached_property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the kernel is given."""
+        return (
+            self.start, self.steps, self.cells_at, self.shape, self.tap_steps, self.down,
+            self.across, self.batch_last, self.y_strides, self.y_shape,
+        )  # fmt: skip
 
     @property
     def batch_last(self) -> bool:
@@ -71,12 +80,13 @@ class Product:
 @lru_cache(maxsize=1024)
 def forward_product(
     geometry: Geometry, n: int, h: int, w: int, last: bool
-) -> tuple[tuple[int, int, int, int], Product]:
-    """The result's shape, and the product that makes it, in channels-last memory or plain."""
+) -> tuple[tuple[int, int, int, int], Padding, Product]:
+    """The result's shape, x's padding, and the product, in channels-last memory or plain."""
     height, width = geometry.windows
     k, c, r, s = geometry.weight_shape
     shape = (n, *_three(geometry.output_shape((h, w))))
-    sn, sh, sw = _pixel_steps(geometry.in_channels, (h, w), (height.padding, width.padding))
+    padding = height.padding, width.padding
+    sn, sh, sw = _pixel_steps(geometry.in_channels, (h, w), padding)
     down, across = (
         (axis.stride, -axis.padding[0], axis.dilation, m)
         for axis, m in ((height, h), (width, w))
@@ -86,7 +96,7 @@ def forward_product(
         (geometry.groups, k // geometry.groups, c, r, s),
         (sh * height.dilation, sw * width.dilation), down, across, 0, _strides(shape, last), shape,
     )  # fmt: skip
-    return shape, product
+    return shape, padding, product
 
 
 @lru_cache(maxsize=1024)

@@ -11,6 +11,7 @@ tap's real cells are then whole runs, and only those are multiplied. Maps with l
 multiplied in place (`gemm_weight_wide`).
 """
 
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -18,20 +19,20 @@ import numpy as np
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import gemm_weight_wide
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, flat, padded
+from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, weight_shaped
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.transpose import transpose
 
 _PIECE = 256  # pixels of one piece: 64 KiB of x's columns
 _WIDE = 128  # pixels of an image from which on its lines are multiplied in place
 _WIDE_WITHOUT = 48  # the same where no padding is to be left out
-_SPLIT_ROWS = (
-    16 * ROWS
-)  # output channels a thread needs to have its own; fewer, and pixels are split
+_SPLIT_ROWS = 16 * ROWS  # output channels of a thread's own; with fewer, pixels are split
+_SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
 
 
 @kernel
@@ -118,12 +119,14 @@ def _inside(tap, axis, n, m):
     return first, max(first, last)
 
 
-@kernel
+@team
 def _weight_part(
     part, parts, x, x_strides, size, dy, dy_strides, grid, down, across, channels, taps,
     batch_last, split, lanes, sums,
 ):  # fmt: skip
-    """Add to sums[slab][group][block of columns][k][column], for a share of k or of the pixels."""
+    """Set sums[slab][group][block of columns][k][column], for a share of k or of the pixels."""
+    if divide(part, parts):
+        return
     n_size, h_size, w_size = grid
     groups, k_size = channels
     r_size, s_size, c_size = taps
@@ -144,10 +147,13 @@ def _weight_part(
         slab, first, last = part, pieces * part // parts * line, pieces * (part + 1) // parts * line
     most = max(1, _PIECE // line) * line
     step = most + lanes
-    turned = np.zeros(k_rows * step, x.dtype)
+    turned = np.empty((high - low) * step, x.dtype)
+    turned[(min(high, k_size) - low) * step :] = 0  # rows behind the last output channel
     columns = np.empty(most * WIDEST * lanes, x.dtype)
-    rows = np.arange(k_rows) * step
+    rows = np.arange(high - low) * step
     cells = np.empty((3, most), np.int64)
+    if first == last:
+        sums[slab * groups * wide * k_rows : (slab + 1) * groups * wide * k_rows] = 0
     for start in range(first, last, most):
         count = min(most, last - start)
         for p in range(count):
@@ -184,24 +190,29 @@ def _weight_part(
                     h_low, h_high = max(h_low, start // line), min(h_high, (start + count) // line)
                     outer, along = h_high - h_low, (w_high - w_low) * n_size
                     at = (h_low - start // line) * line + w_low * n_size
-                if outer > 0 and along > 0:
-                    for k in range(low, high, ROWS):
+                for k in range(low, high, ROWS):
+                    to = base + j0 * k_rows + k * width
+                    if outer <= 0 or along <= 0:
+                        if start == first:
+                            sums[to : to + ROWS * width] = 0
+                    elif start == first:
+                        multiply(
+                            vectors, turned, rows, k - low, at, line, 1,
+                            columns, at * width, line * width, width, outer, along, sums, to,
+                        )  # fmt: skip
+                    else:
                         multiply_add(
                             vectors, turned, rows, k - low, at, line, 1,
-                            columns, at * width, line * width, width, outer, along,
-                            sums, base + j0 * k_rows + k * width,
+                            columns, at * width, line * width, width, outer, along, sums, to,
                         )  # fmt: skip
                 j0 += width
 
 
 @team
-def _weight_team(index, parts, *given):
-    divide(_weight_part, index, parts, given)
-
-
-@kernel
-def _collect_part(part, parts, sums, slabs, channels, taps, lanes, dw):
-    """The slabs' total as dw[k][c][r][s]; a share of the output channels."""
+def _collect_part(part, parts, sums, slabs, channels, taps, lanes, last, dw):
+    """The slabs' total as dw[k][c][r][s], or [k][r][s][c] if `last`; a share of the k."""
+    if divide(part, parts):
+        return
     groups, k_size = channels
     r_size, s_size, c_size = taps
     cells = r_size * s_size
@@ -222,14 +233,12 @@ def _collect_part(part, parts, sums, slabs, channels, taps, lanes, dw):
                 for i in range(len(piece)):
                     piece[i] = source[i] if slab == 0 else piece[i] + source[i]
                 j0 += width
+        if last:
+            copy_run(line, 0, out, 0, total)
+            continue
         for c in range(c_size):
             for tap in range(cells):
                 out[c * cells + tap] = line[tap * c_size + c]
-
-
-@team
-def _collect_team(index, parts, *given):
-    divide(_collect_part, index, parts, given)
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -242,7 +251,7 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
         threads: Threads to use.
 
     Returns:
-        (K, C / groups, R, S), contiguous.
+        (K, C / groups, R, S), in channels-last memory when x is.
     """
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
@@ -258,22 +267,26 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     if given_strides[2] != dy.shape[3] * given_strides[3]:
         given, (sn, sh, sw) = padded(dy, ((0, 0), (0, 0)), threads)
         given_strides = (sn, 1, sh, sw)
+    if dy.size * c * r * s < _SPLIT_FROM:
+        threads = 1
     split = threads > 1 and k >= _SPLIT_ROWS * threads
     slabs = 1 if split else max(1, threads)
     wide, k_rows = -(-r * s * c // lanes) * lanes, -(-k // ROWS) * ROWS
-    sums = workspace.zeros(slabs * geometry.groups * wide * k_rows, x.dtype)
+    sums = workspace.empty(slabs * geometry.groups * wide * k_rows, x.dtype)
     down, across = ((w.stride, w.dilation, w.padding[0]) for w in geometry.windows)
     channels, taps = (geometry.groups, k), (r, s, c)
     launch(
-        _weight_team, threads,
+        _weight_part, threads,
         memory, strides, x.shape[2:], given, given_strides, (dy.shape[0], *dy.shape[2:]),
         down, across, channels, taps, _batch_last(dy.shape, x.shape, geometry), split, lanes, sums,
     )  # fmt: skip
     dw = workspace.empty(prod(geometry.weight_shape), x.dtype)
-    launch(_collect_team, threads, sums, slabs, channels, taps, lanes, dw)
-    return dw.reshape(geometry.weight_shape)
+    last = is_channels_last(x)
+    launch(_collect_part, threads, sums, slabs, channels, taps, lanes, last, dw)
+    return weight_shaped(dw, geometry, last)
 
 
+@lru_cache(maxsize=1024)
 def _batch_last(dy: tuple[int, ...], x: tuple[int, ...], geometry: Geometry) -> bool:
     """Whether enough of the taps are padding to order the pixels by position, then by image."""
     n, _, _, w = dy

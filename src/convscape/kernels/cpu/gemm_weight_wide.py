@@ -2,11 +2,14 @@
 
     dw[k, c, r, s] = Σ_{n, h, w} dy[n, k, h, w] x[n, c, h stride - low + r dilation, ...]
 
-Rows are the (c, r, s) of the weights, in their own order: each is the address where its pixels
-begin, and the same steps lead through x for all of them, in whatever order of memory. Columns are
-output channels: dy's lines are copied into a panel of them, which stays in the L2 cache while all
-rows pass by. The lines must be long enough to pay for reading and writing the tile.
+Rows are the weights of one output channel, in the order in which they are wanted: each is the
+address where its pixels begin, and the same steps lead through x for all of them, in whatever order
+of memory. Columns are output channels. In channels-last memory dy is read where it lies; in plain
+memory its lines are copied into a panel, which stays in the L2 cache while all rows pass by. The
+lines must be long enough to pay for reading and writing the tile.
 """
+
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, flat, padded
+from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, weight_shaped
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add, own_blocks
@@ -24,6 +27,7 @@ from convscape.kernels.cpu.transpose import transpose
 
 _RUN = 256  # pixels of one panel: 64 KiB, beside which x stays in L2; longer sums lose digits
 _LINE = 64  # bytes of a line of the cache
+_SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
 
 
 @kernel
@@ -48,9 +52,11 @@ def _panel(dy, steps, at, lines, pixels, real, width, panel):
                     panel[to + p * width + j] = 0
 
 
-@kernel
+@team
 def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw):
     """A share of dw[group][k][row]: of the output channels if there are many, else of the rows."""
+    if divide(part, parts):
+        return
     n_size, h_size, w_size = grid
     groups, c_size, k_size = channels
     m_size = dw.size // (groups * k_size)
@@ -77,7 +83,12 @@ def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, la
                         some, count = min(lines, h_size - h), min(along, w_size - w)
                         at = n * dy_steps[0] + h * dy_steps[2] + w * dy_steps[3]
                         at += (g * k_size + k0) * dy_steps[1]
-                        _panel(dy, dy_steps, at, some, count, real, width, panel)
+                        source, begin, jump, step = panel, 0, count * width, width
+                        if dy_steps[1] == 1 and real == width:
+                            # A few lines of the cache a pixel: read where they lie.
+                            source, begin, jump, step = dy, at, dy_steps[2], dy_steps[3]
+                        else:
+                            _panel(dy, dy_steps, at, some, count, real, width, panel)
                         shift = n * x_steps[0] + h * x_steps[2] + w * x_steps[3]
                         shift += g * c_size * x_steps[1]
                         # Pixels that follow each other; of each, a tile reads a few channels.
@@ -91,24 +102,19 @@ def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, la
                             if n == 0 and h == 0 and w == 0:
                                 multiply(
                                     vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
-                                    panel, 0, count * width, width, some, count,
+                                    source, begin, jump, step, some, count,
                                     tile, (t - low) * ROWS * width,
                                 )  # fmt: skip
                             else:
                                 multiply_add(
                                     vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
-                                    panel, 0, count * width, width, some, count,
+                                    source, begin, jump, step, some, count,
                                     tile, (t - low) * ROWS * width,
                                 )  # fmt: skip
             count = min(high * ROWS, m_size) - low * ROWS
             to = (g * k_size + k0) * m_size + low * ROWS
             transpose(tile, 0, width, count, real, dw, to, m_size)
             k0 += width
-
-
-@team
-def _weight_team(index, parts, *given):
-    divide(_weight_part, index, parts, given)
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -122,20 +128,26 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
         memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
         sc = 1
     given, given_steps = flat(dy)
-    rows = (
-        np.arange(c)[:, None, None] * sc
-        + np.arange(r)[:, None] * (sh * height.dilation)
-        + np.arange(s) * (sw * width.dilation)
-    ).reshape(-1)
-    rows = np.pad(rows, (0, -len(rows) % ROWS), mode="edge")
+    last = is_channels_last(x)
+    across = (r, sh * height.dilation), (s, sw * width.dilation)
+    rows = _rows((*across, (c, sc)) if last else ((c, sc), *across))
     steps = (sn, sc, sh * height.stride, sw * width.stride)
-    grid = (dy.shape[0], *dy.shape[2:])
-    if all(axis[2] == grid[2] * axis[3] for axis in (steps, given_steps)):
-        grid = (grid[0], 1, grid[1] * grid[2])  # lines that follow each other are one
+    n, _, h, w = dy.shape
+    grid = (n, h, w)
+    if all(axis[2] == w * axis[3] for axis in (steps, given_steps)):
+        grid = (n, 1, h * w)  # lines that follow each other are one
     dw = workspace.empty(k * c * r * s, x.dtype)
     launch(
-        _weight_team, threads,
+        _weight_part, threads if dy.size * c * r * s >= _SPLIT_FROM else 1,
         memory, steps, given, given_steps, rows, grid, (groups, c, k // groups),
         SIMD.lanes(x.itemsize), dw,
     )  # fmt: skip
-    return dw.reshape(geometry.weight_shape)
+    return weight_shaped(dw, geometry, last)
+
+
+@lru_cache(maxsize=1024)
+def _rows(axes: tuple[tuple[int, int], ...]) -> Array:
+    """Where the weights' cells begin to read, whole tiles of them; axes are (cells, step)."""
+    counts, steps = zip(*axes, strict=True)
+    rows = np.asarray(steps) @ np.indices(counts).reshape(len(axes), -1)
+    return np.pad(rows, (0, -len(rows) % ROWS), mode="edge")

@@ -40,11 +40,11 @@ def reduction(function: F) -> F:
 
 
 def team(function: F) -> F:
-    """Compile the parallel twin of a kernel: `twin(index, parts, *given)` whose body is one line.
+    """A `kernel` that `convscape.kernels.cpu.threads.launch` runs: `f(part, parts, *given)`.
 
-    The line is `divide(kernel, index, parts, given)`, see `convscape.kernels.cpu.divide`.
+    It begins with `if divide(part, parts): return`, see `convscape.kernels.cpu.divide`.
     """
-    return _cached(function)
+    return _cached(function, fastmath={"contract"})
 
 
 def _cached(function: F, **options: Any) -> F:

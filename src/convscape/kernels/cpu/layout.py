@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
@@ -67,6 +68,14 @@ def empty(shape: tuple[int, int, int, int], dtype: Any, channels_last: bool) -> 
     return blank(shape, dtype, channels_last)[1]
 
 
+def weight_shaped(dw: Array, geometry: Geometry, channels_last: bool) -> Array:
+    """Memory of a weight gradient as (K, C / groups, R, S), in channels-last order or plain."""
+    k, c, r, s = geometry.weight_shape
+    if channels_last:
+        return dw.reshape(k, r, s, c).transpose(0, 3, 1, 2)
+    return dw.reshape(k, c, r, s)
+
+
 def padded(
     x: Array,
     padding: tuple[tuple[int, int], tuple[int, int]],
@@ -89,8 +98,10 @@ def padded(
     n, c, h, w = x.shape
     (top, bottom), (left, right) = padding
     as_it_is = not (top or bottom or left or right)
-    if as_it_is and not tail and is_channels_last(x):
-        return flat(x)[0], (h * w * c, w * c, c)
+    if as_it_is and not tail:
+        last = x.transpose(0, 2, 3, 1)
+        if last.flags.c_contiguous:
+            return last.reshape(-1), (h * w * c, w * c, c)
     rows, columns = h + top + bottom, w + left + right
     out = memory.empty(n * rows * columns * c + tail, x.dtype)
     out[len(out) - tail :] = 0
@@ -103,7 +114,7 @@ def padded(
     else:
         grid = (rows, columns)
     launch(
-        _pad_team, threads,
+        _pad_part, threads,
         source, strides, (n, c, h, w), out, grid, (top, left), x.dtype.type(fill),
     )  # fmt: skip
     return out, (rows * columns * c, columns * c, c)
@@ -115,8 +126,10 @@ def _copy(source, out):
         out[i] = source[i]
 
 
-@kernel
+@team
 def _pad_part(part, parts, x, strides, shape, out, grid, start, fill):
+    if divide(part, parts):
+        return
     n_size, c_size, h_size, w_size = shape
     sn, sc, sh, sw = strides
     rows, columns = grid
@@ -149,22 +162,19 @@ def _pad_part(part, parts, x, strides, shape, out, grid, start, fill):
                     line_out[c] = x[source + w * sw + c * sc]
 
 
-@team
-def _pad_team(index, parts, *given):
-    divide(_pad_part, index, parts, given)
-
-
 def plain(y: Array, threads: int) -> Array:
     """A contiguous (N, H, W, C) array as a contiguous (N, C, H, W) one."""
     n, h, w, c = y.shape
     out = empty((n, c, h, w), y.dtype, False)
     if y.size:
-        launch(_plain_team, threads, y.reshape(-1), (n, h * w, c), out.reshape(-1))
+        launch(_plain_part, threads, y.reshape(-1), (n, h * w, c), out.reshape(-1))
     return out
 
 
-@kernel
+@team
 def _plain_part(part, parts, y, shape, out):
+    if divide(part, parts):
+        return
     n_size, pixels, channels = shape
     blocks = (channels + _BLOCK - 1) // _BLOCK
     jobs = n_size * blocks
@@ -175,8 +185,3 @@ def _plain_part(part, parts, y, shape, out):
             y, n * pixels * channels + low, channels, pixels, high - low,
             out, (n * channels + low) * pixels, pixels,
         )  # fmt: skip
-
-
-@team
-def _plain_team(index, parts, *given):
-    divide(_plain_part, index, parts, given)

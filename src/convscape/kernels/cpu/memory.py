@@ -148,13 +148,6 @@ def empty(count: int, dtype: Any) -> Array:
     return np.asarray(_Block(block, size)).view(dtype)
 
 
-def zeros(count: int, dtype: Any) -> Array:
-    """`empty`, filled with zeros."""
-    result = empty(count, dtype)
-    result.fill(0)
-    return result
-
-
 def check(size: int) -> None:
     """Refuse a block that would not fit, before anything is allocated.
 

@@ -71,13 +71,13 @@ def normalize(
     threads = _threads(x, threads)
     if shape[2] >= PLANES_FROM:
         launch(
-            parts.forward_planes_team, threads,
+            parts.forward_planes, threads,
             given, added, y, shape, _vector(weight, x), _vector(bias, x), moments,
             float(epsilon), statistics is None, residual is not None, relu,
         )  # fmt: skip
         return _shaped(y, x, layout), moments
     _steps(
-        parts.forward_team, shape, threads, statistics is None,
+        parts.forward_part, shape, threads, statistics is None,
         given, added, y, shape, _vector(weight, x), _vector(bias, x), moments,
         np.empty((threads, 2, shape[1])), float(epsilon), statistics is None,
         residual is not None, relu,
@@ -126,13 +126,13 @@ def normalize_grad(
     threads = _threads(x, threads)
     if shape[2] >= PLANES_FROM:
         launch(
-            parts.backward_planes_team, threads,
+            parts.backward_planes, threads,
             given, above, out, passed, dx, shape, _vector(weight, x), _vector(bias, x), moments,
             float(epsilon), training, relu, grads,
         )  # fmt: skip
         return _shaped(dx, x, layout), _shaped(passed, x, layout), grads
     _steps(
-        parts.backward_team, shape, threads, True,
+        parts.backward_part, shape, threads, True,
         given, above, out, passed, dx, shape, _vector(weight, x), _vector(bias, x), moments,
         np.empty((threads, 2, shape[1])), float(epsilon), training, relu, grads,
     )  # fmt: skip

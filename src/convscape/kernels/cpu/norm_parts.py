@@ -90,12 +90,14 @@ def _affine(center, low, scale, shift, mean, var, weight, bias, first, epsilon):
             shift[c] += np.float64(bias[first + c])
 
 
-@kernel
+@team
 def forward_part(
     part, parts, step, x, residual, y, shape, weight, bias, found, partial, epsilon, training, adds,
     relu,
 ):  # fmt: skip
     """Moments of the batch (unless `found` holds them), y, and the moments in `found`."""
+    if divide(part, parts):
+        return
     run = shape[2]
     bound = 0.0 if relu else np.nan
     group = 0
@@ -128,11 +130,13 @@ def forward_part(
         first, width, panel = _panel(part, parts, shape, group)
 
 
-@kernel
+@team
 def forward_planes(
     part, parts, x, residual, y, shape, weight, bias, found, epsilon, training, adds, relu
 ):
     """`forward_part` of a thread's channels in plain memory, one after the other."""
+    if divide(part, parts):
+        return
     images, channels, run = shape
     step = channels * run
     bound = 0.0 if relu else np.nan
@@ -154,23 +158,13 @@ def forward_planes(
 
 
 @team
-def forward_planes_team(index, parts, *given):
-    """`forward_planes` for every part."""
-    divide(forward_planes, index, parts, given)
-
-
-@team
-def forward_team(index, parts, *given):
-    """`forward_part` for every part."""
-    divide(forward_part, index, parts, given)
-
-
-@kernel
 def backward_part(
     part, parts, step, x, dy, y, passed, dx, shape, weight, bias, found, partial, epsilon, training,
     relu, grads,
 ):  # fmt: skip
     """Dx, and dweight and dbias in `grads`; where y is given, what ReLU passes in `passed`."""
+    if divide(part, parts):
+        return
     images, _, run = shape
     given = len(y) > 0
     bound = 0.0 if relu and not given else np.nan
@@ -214,16 +208,12 @@ def backward_part(
 
 
 @team
-def backward_team(index, parts, *given):
-    """`backward_part` for every part."""
-    divide(backward_part, index, parts, given)
-
-
-@kernel
 def backward_planes(
     part, parts, x, dy, y, passed, dx, shape, weight, bias, found, epsilon, training, relu, grads
 ):
     """`backward_part` of a thread's channels in plain memory, one after the other."""
+    if divide(part, parts):
+        return
     images, channels, run = shape
     step, count = channels * run, images * run
     given = len(y) > 0
@@ -248,9 +238,3 @@ def backward_planes(
         grads[0, c], grads[1, c] = product * s, one
         every = known[0], known[1], known[2], bound, slope, offset, 1.0 if training else 0.0
         planes.gradient(x, passed if given else dy, dx, c * run, images, run, step, every)
-
-
-@team
-def backward_planes_team(index, parts, *given):
-    """`backward_planes` for every part."""
-    divide(backward_planes, index, parts, given)

@@ -231,7 +231,7 @@ def _call(
 ) -> tuple[Any, ...]:
     """The threads worth starting, and the kernel's arguments around the shares.
 
-    And those of `_totals_part` after the share, which computes it where all count the same; or None.
+    And those of `_totals_part` behind the share, which serves where all count the same; or None.
     """
     spatial = shape[2], shape[3]
     tables, both, (_, h_fall, _, w_fall) = backward(geometry, spatial)

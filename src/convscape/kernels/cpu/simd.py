@@ -62,28 +62,28 @@ def detect() -> Simd:
 SIMD = detect()
 
 
-def register_tile(vectors: int, fresh: bool = False) -> Callable[..., None]:
-    """An intrinsic for a tile of `ROWS` rows and this many vectors.
+def register_tile(vectors: int, fresh: bool = False, rows: int = ROWS) -> Callable[..., None]:
+    """An intrinsic for a tile of `ROWS` rows, or fewer, and this many vectors.
 
-    The intrinsic is `f(a, rows, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer,
+    The intrinsic is `f(a, table, first, shift, a_jump, a_step, b, start, b_jump, b_step, outer,
     count, tile, t_start)`: one-dimensional contiguous arrays a, b and tile of one floating dtype;
-    int64 `rows`, of which `ROWS` are read from `first` on; and integers. `outer` (the range of o)
+    int64 `table`, of which `rows` are read from `first` on; and integers. `outer` (the range of o)
     and `count` (of k) are at least 1. The tile's rows are contiguous, one after the other; it is
     read, added to and written back; a `fresh` one starts at zero and is only written.
     """
 
     @intrinsic
     def multiply_add(
-        _context: Any, a: Any, rows: Any, first: Any, shift: Any, a_jump: Any, a_step: Any, b: Any,
+        _context: Any, a: Any, table: Any, first: Any, shift: Any, a_jump: Any, a_step: Any, b: Any,
         start: Any, b_jump: Any, b_step: Any, outer: Any, count: Any, tile: Any, t_start: Any,
     ) -> Any:  # fmt: skip
         integer = types.intp
-        signature = types.void(a, rows, *[integer] * 4, b, *[integer] * 5, tile, integer)
+        signature = types.void(a, table, *[integer] * 4, b, *[integer] * 5, tile, integer)
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             code = Code(context, builder, sig, args)
-            sums = code.sums(vectors)
-            cells = code.cells(12, 13, ROWS * vectors)
+            sums = code.sums(vectors, rows=rows)
+            cells = code.cells(12, 13, rows * vectors)
             for cell, total in zip(cells, sums, strict=True):
                 # A sum starts at zero and is added to what was there: sums of sums lose fewer
                 # digits than one long one.
@@ -138,25 +138,25 @@ class Code:
         first = self.builder.gep(self.data(array), [self.args[start]])
         return [self.builder.gep(first, [_constant(i * self.lanes)]) for i in range(count)]
 
-    def rows(self, array: int, table: int, first: int, shift: int) -> list[Any]:
-        """`ROWS` addresses in an array: table[first + i] + shift."""
+    def rows(self, array: int, table: int, first: int, shift: int, count: int = ROWS) -> list[Any]:
+        """`count` addresses in an array: table[first + i] + shift."""
         builder, memory, addresses = self.builder, self.data(array), self.data(table)
         pointers = []
-        for i in range(ROWS):
+        for i in range(count):
             at = builder.gep(addresses, [builder.add(self.args[first], _constant(i))])
             pointers.append(builder.gep(memory, [builder.add(builder.load(at), self.args[shift])]))
         return pointers
 
-    def sums(self, vectors: int, begin: list[Any] | None = None) -> list[Any]:
+    def sums(self, vectors: int, begin: list[Any] | None = None, rows: int = ROWS) -> list[Any]:
         """Both loops: accumulators as phi nodes, one broadcast a row, then the products.
 
         Sums begin at zero, or at `begin`, a vector each.
         """
         builder = self.builder
-        row_pointers = self.rows(0, 1, 2, 3)
+        row_pointers = self.rows(0, 1, 2, 3, rows)
         a_jump, a_step = self.args[4:6]
         b, (start, b_jump, b_step, outer, count) = self.data(6), self.args[7:12]
-        begin = begin or [ir.Constant(self.vector, [0.0] * self.lanes)] * (ROWS * vectors)
+        begin = begin or [ir.Constant(self.vector, [0.0] * self.lanes)] * (rows * vectors)
 
         def phis(values: list[Any], source: Any) -> list[Any]:
             nodes = []

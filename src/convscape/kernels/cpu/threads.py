@@ -1,10 +1,9 @@
 """One call, split among a team of threads; or run in place when one thread is asked for.
 
-A kernel is a serial function `part(index, parts, *arguments)` that computes one of `parts` shares
-of the output. Its twin `team(index, parts, *arguments)` calls it: for one share, or for all of them
-on the threads of OpenMP (see `convscape.kernels.cpu.divide`). Where the process has no OpenMP with
-the entry that we use (Windows, macOS), Python's threads run the shares; kernels do not hold the
-GIL.
+A kernel `f(part, parts, *arguments)` computes one of `parts` shares of the output. Given `ALL` it
+calls itself for each of them, on the threads of OpenMP (see `convscape.kernels.cpu.divide`). Where
+the process has no OpenMP with the entry that we use (Windows, macOS), Python's threads run the
+shares; kernels do not hold the GIL.
 """
 
 import ctypes
@@ -18,7 +17,7 @@ from typing import Any
 
 from llvmlite import binding
 
-from convscape.kernels.cpu.divide import ALL, SYMBOLS, symbol
+from convscape.kernels.cpu.divide import ALL, SYMBOLS, alone, symbol
 
 _forked = False
 
@@ -34,23 +33,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def launch(team: Callable[..., None], threads: int, *arguments: Any) -> None:
+def launch(kernel: Callable[..., None], threads: int, *arguments: Any) -> None:
     """Run a kernel in `threads` shares, each on a thread of its own.
 
     Args:
-        team: `team(index, parts, *arguments)`, made by `convscape.kernels.cpu.jit.team`.
+        kernel: `f(part, parts, *arguments)`, made by `convscape.kernels.cpu.jit.team`.
         threads: Threads wanted; one is used in a forked process.
         arguments: What the kernel computes on.
     """
     openmp = bind()
     if threads <= 1 or _forked:
-        team(0, 1, *arguments)
+        kernel(alone(0), 1, *arguments)
     elif openmp is not None:
-        team(ALL, threads, *arguments)
+        kernel(ALL, threads, *arguments)
     else:
-        others = [_pool().submit(team, i, threads, *arguments) for i in range(1, threads)]
+        others = [_pool().submit(kernel, alone(i), threads, *arguments) for i in range(1, threads)]
         try:
-            team(0, threads, *arguments)
+            kernel(alone(0), threads, *arguments)
         finally:
             for other in others:
                 other.result()

@@ -17,6 +17,10 @@ _one = register_tile(1)
 _fresh_wide = register_tile(WIDEST, fresh=True)
 _fresh_two = register_tile(2, fresh=True)
 _fresh_one = register_tile(1, fresh=True)
+_wide_of_two = register_tile(WIDEST, rows=2)
+_wide_of_four = register_tile(WIDEST, rows=4)
+_fresh_wide_of_two = register_tile(WIDEST, fresh=True, rows=2)
+_fresh_wide_of_four = register_tile(WIDEST, fresh=True, rows=4)
 _across_wide = finishing_tile(WIDEST, whole=False, across=True)
 _across_two = finishing_tile(2, whole=False, across=True)
 _across_one = finishing_tile(1, whole=False, across=True)
@@ -75,6 +79,28 @@ def multiply(vectors, *given):
         _fresh_two(*given)
     else:
         _fresh_one(*given)
+
+
+@inlined
+def multiply_add_few(rows, vectors, *given):
+    """`multiply_add` where only so many rows are wanted: others may be left as they are."""
+    if rows > 4 or vectors < WIDEST:
+        multiply_add(vectors, *given)
+    elif rows > 2:
+        _wide_of_four(*given)
+    else:
+        _wide_of_two(*given)
+
+
+@inlined
+def multiply_few(rows, vectors, *given):
+    """`multiply` where only so many rows are wanted."""
+    if rows > 4 or vectors < WIDEST:
+        multiply(vectors, *given)
+    elif rows > 2:
+        _fresh_wide_of_four(*given)
+    else:
+        _fresh_wide_of_two(*given)
 
 
 @inlined

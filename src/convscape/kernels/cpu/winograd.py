@@ -21,8 +21,9 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu import winograd_deep
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, plain
+from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import block_vectors, multiply, multiply_add
@@ -34,14 +35,16 @@ __all__ = ["forward", "input_grad", "weight_grad"]
 
 _POINTS = 9 << 20  # bytes of kernels' points from which on they outgrow the cache
 _FEW = 200  # tiles that do not pay for writing and reading the kernels' points
-_DEPTH = 128  # channels of one piece of a sum: longer ones lose digits
+_DEPTH = 32  # channels of one piece of a sum: longer ones lose digits
 
 # --- the kernels -------------------------------------------------------------------------------
 
 
-@kernel
+@team
 def _kernel_part(part, parts, edge, weight, strides, flip, channels, lanes, points):
     """Points [36][block][c][lane] of (k, c, side, side) weights; a share of the input channels."""
+    if divide(part, parts):
+        return
     c_size, k_size = channels
     wide = (k_size + lanes - 1) // lanes * lanes
     low, high = c_size * part // parts, c_size * (part + 1) // parts
@@ -57,15 +60,12 @@ def _kernel_part(part, parts, edge, weight, strides, flip, channels, lanes, poin
 
 
 @team
-def _kernel_team(index, parts, *given):
-    divide(_kernel_part, index, parts, given)
-
-
-@kernel
 def _forward_part(
     part, parts, edge, x, strides, size, channels, points, bias, relu, lanes, y, grid, corner, chunk
 ):
     """A share of the output tiles: transform, 36 matrix products and back, chunk by chunk."""
+    if divide(part, parts):
+        return
     n_size, h_size, w_size = grid
     c_size, k_size = channels
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
@@ -75,10 +75,10 @@ def _forward_part(
     # The 36 planes lie one cache line off a multiple of the page, or they would all compete for
     # the same few sets of the cache.
     plane, result, step = chunk * c_size + lanes, chunk * wide + lanes, wide * c_size + lanes
-    spread = np.empty(36 * plane, x.dtype)
-    products = np.empty(36 * result, x.dtype)
-    patch = np.empty(36 * c_size, x.dtype)
-    block = np.empty(edge * edge * wide, x.dtype)
+    spread = scratch(36 * plane, x)
+    products = scratch(36 * result, x)
+    patch = scratch(36 * c_size, x)
+    block = scratch(edge * edge * wide, x)
     within, patched = np.empty(36, np.int64), np.empty(36, np.int64)
     spreads, gathered = np.empty(36, np.int64), np.empty(36, np.int64)
     placed, blocked = np.empty(edge * edge, np.int64), np.empty(edge * edge, np.int64)
@@ -135,11 +135,6 @@ def _forward_part(
                     (h_size, w_size), block, blocked,
                 )  # fmt: skip
                 k0 += width
-
-
-@team
-def _forward_team(index, parts, *given):
-    divide(_forward_part, index, parts, given)
 
 
 # --- the problems ------------------------------------------------------------------------------
@@ -200,11 +195,11 @@ def _convolve(
         else:
             points = workspace.empty(36 * (-(-k // lanes) * lanes * c + lanes), x.dtype)
             launch(
-                _kernel_team, threads,
+                _kernel_part, threads,
                 edge, kernels, kernel_strides, flip, (c, k), lanes, points,
             )  # fmt: skip
             launch(
-                _forward_team, threads,
+                _forward_part, threads,
                 edge, memory, strides, (h, w), (c, k), points, bias, relu, lanes, y, grid, corner,
                 _chunk(c, k, x.itemsize),
             )  # fmt: skip

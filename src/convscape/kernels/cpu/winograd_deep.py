@@ -2,33 +2,37 @@
 
 All tiles of a chunk are transformed first. Then each thread takes blocks of output channels: of one
 block it transforms the kernels of some input channels, which fit in L2, and multiplies all tiles
-with them at once. So the points of the kernels, larger than the weights, never go
-through memory.
+with them at once. So the points of the kernels, larger than the weights, never go through memory.
+The tiles' points do: those of the next rows are asked for while the present ones are multiplied.
 """
 
 import numpy as np
 
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.fetch import fetch_run
+from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array
+from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add_few, multiply_few
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
 from convscape.kernels.cpu.winograd_tiles import load_tile, store_tile
 
-_DEPTH = 64  # input channels of one piece: with 64 output channels their points are 576 KiB
+_DEPTH = 32  # input channels of one piece of a sum: longer ones lose digits
 _TILES = 17 * ROWS  # tiles of one chunk: their products with a block are 918 KiB
 
 
-@kernel
+@team
 def _spread_part(
     part, parts, edge, x, strides, size, channels, grid, corner, first, count, spread, plane
 ):
     """Points of the tiles [first, first + count), as [36][tile][c]; a share of them."""
+    if divide(part, parts):
+        return
     down, across = (grid[1] + edge - 1) // edge, (grid[2] + edge - 1) // edge
-    patch = np.empty(36 * channels, x.dtype)
+    patch = scratch(36 * channels, x)
     within, patched, writes = np.empty(36, np.int64), np.empty(36, np.int64), np.empty(36, np.int64)
     for e in range(36):
         within[e] = e // 6 * strides[1] + e % 6 * strides[2]
@@ -44,11 +48,6 @@ def _spread_part(
 
 
 @team
-def _spread_team(index, parts, *given):
-    divide(_spread_part, index, parts, given)
-
-
-@kernel
 def _multiply_part(
     part,
     parts,
@@ -68,6 +67,8 @@ def _multiply_part(
     y,
 ):
     """A share of the output channels of the chunk's tiles."""
+    if divide(part, parts):
+        return
     c_size, k_size = channels
     _, h_size, w_size = grid
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
@@ -77,15 +78,17 @@ def _multiply_part(
     tiles = (count + ROWS - 1) // ROWS * ROWS
     # Planes lie one cache line off a multiple of the page, as in `winograd`.
     result, step = tiles * widest + lanes, _DEPTH * widest + lanes
-    products, points = np.empty(36 * result, y.dtype), np.empty(36 * step, y.dtype)
+    products, points = scratch(36 * result, y), scratch(36 * step, y)
     block = turning_block(edge, weight, lanes)
-    border = np.empty(edge * edge * widest, y.dtype)
+    border = scratch(edge * edge * widest, y)
     gathered = np.arange(36) * result
     placed, bordered = np.empty(edge * edge, np.int64), np.arange(edge * edge) * widest
     for o in range(edge * edge):
         placed[o] = (o // edge * w_size + o % edge) * k_size
     # The rows behind the last tile repeat it; their products are dropped.
-    rows = np.minimum(np.arange(tiles), count - 1) * c_size
+    rows = np.minimum(np.arange(tiles + ROWS), count - 1) * c_size
+    # Behind the last rows of a plane come the first ones of the next: what is to be fetched.
+    rows[tiles:] = rows[:ROWS] + plane
     while k0 < end:
         vectors = block_vectors(end - k0, lanes)
         width = vectors * lanes
@@ -100,15 +103,17 @@ def _multiply_part(
                 at, by = e * plane + c0, e * step
                 for t in range(0, tiles, ROWS):
                     to = e * result + t * width
+                    for i in range(t + ROWS, t + 2 * ROWS):
+                        fetch_run(spread, rows[i] + at, depth)
                     if c0 == 0:
-                        multiply(
-                            vectors, spread, rows, t, at, 0, 1, points, by, 0, width, 1, depth,
-                            products, to,
+                        multiply_few(
+                            count - t, vectors, spread, rows, t, at, 0, 1, points, by, 0, width, 1,
+                            depth, products, to,
                         )  # fmt: skip
                     else:
-                        multiply_add(
-                            vectors, spread, rows, t, at, 0, 1, points, by, 0, width, 1, depth,
-                            products, to,
+                        multiply_add_few(
+                            count - t, vectors, spread, rows, t, at, 0, 1, points, by, 0, width, 1,
+                            depth, products, to,
                         )  # fmt: skip
         for t in range(count):
             line, tx = divmod(first + t, across)
@@ -119,11 +124,6 @@ def _multiply_part(
                 ty * edge, tx * edge, (h_size, w_size), border, bordered,
             )  # fmt: skip
         k0 += width
-
-
-@team
-def _multiply_team(index, parts, *given):
-    divide(_multiply_part, index, parts, given)
 
 
 def convolve(
@@ -158,11 +158,11 @@ def convolve(
     for first in range(0, tiles, chunk):
         count = min(chunk, tiles - first)
         launch(
-            _spread_team, threads,
+            _spread_part, threads,
             edge, x, x_strides, size, channels[0], grid, corner, first, count, spread, plane,
         )  # fmt: skip
         launch(
-            _multiply_team, threads,
+            _multiply_part, threads,
             edge, spread, plane, weight, weight_strides, flip, channels, bias, relu,
             lanes, grid, first, count, y,
         )  # fmt: skip

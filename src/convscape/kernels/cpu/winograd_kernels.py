@@ -8,8 +8,9 @@ and blocks of them are turned first.
 
 import numpy as np
 
-from convscape.kernels.cpu.fetch import fetch
+from convscape.kernels.cpu.fetch import fetch, fetch_run
 from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.tile import WIDEST
 from convscape.kernels.cpu.transpose import transpose
 from convscape.kernels.cpu.turned import reach
@@ -19,12 +20,15 @@ RUN = 16
 """Input channels whose kernels are turned at once, where a block of them is."""
 
 _AHEAD = 6  # input channels that kernels are asked for before they are turned
+_NEXT = 2  # and where they need not be
 
 
 @kernel
 def turning_block(edge, weight, lanes):
     """Room for the kernels that `block_points` turns."""
-    return np.zeros((7 - edge) ** 2 * RUN * WIDEST * lanes, weight.dtype)
+    block = scratch((7 - edge) ** 2 * RUN * WIDEST * lanes, weight)
+    block[:] = 0
+    return block
 
 
 @kernel
@@ -63,6 +67,8 @@ def block_points(
         at, out = k0 * sk + start * sc, (start - first) * width
         if sk == 1 and real == width:
             for c in range(run):
+                for t in range(cells):
+                    fetch_run(weight, at + (c + _NEXT) * sc + direct[t], width)
                 kernel_points(
                     edge, weight, at + c * sc, direct, points, out + c * width, writes, width
                 )
@@ -70,6 +76,8 @@ def block_points(
         if sc == 1:
             for t in range(cells):
                 source = at + t // side * sr + t % side * ss
+                for j in range(real):
+                    fetch(weight, source + j * sk + RUN)
                 transpose(weight, source, sk, real, run, block, t * width, cells * width)
         else:
             for c in range(run):

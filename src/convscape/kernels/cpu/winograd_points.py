@@ -165,5 +165,7 @@ output4_relu_tile = elementwise(_finished(output4_line, relu=True), 36, 16, extr
 output2_relu_tile = elementwise(_finished(output2_line, relu=True), 36, 4, extra=True)
 output4_adjoint_tile = elementwise(both_axes(output4_adjoint_line, 4, APART), 16, 36)
 output2_adjoint_tile = elementwise(both_axes(output2_adjoint_line, 2, APART), 4, 36)
+kernel3_adjoint_tile = elementwise(both_axes(kernel3_adjoint_line, 6), 36, 9)
+kernel5_adjoint_tile = elementwise(both_axes(kernel5_adjoint_line, 6), 36, 25)
 kernel3_adjoint_rows = to_rows(both_axes(kernel3_adjoint_line, 6), 36)
 kernel5_adjoint_rows = to_rows(both_axes(kernel5_adjoint_line, 6), 36)

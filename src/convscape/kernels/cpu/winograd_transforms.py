@@ -10,10 +10,12 @@ from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.winograd_points import (
     input_tile,
     kernel3_adjoint_rows,
+    kernel3_adjoint_tile,
     kernel3_reversed_rows,
     kernel3_rows,
     kernel3_tile,
     kernel5_adjoint_rows,
+    kernel5_adjoint_tile,
     kernel5_reversed_rows,
     kernel5_rows,
     kernel5_tile,
@@ -76,6 +78,15 @@ def output_points(edge, dy, at, reads, out, to, writes, count):
         output4_adjoint_tile(dy, at, reads, out, to, writes, count, dy, 0)
     else:
         output2_adjoint_tile(dy, at, reads, out, to, writes, count, dy, 0)
+
+
+@kernel
+def kernel_cells(edge, sums, at, reads, out, to, writes, count):
+    """G^T u G: 36 points to 9 or 25 cells of the weight gradient."""
+    if edge == 4:
+        kernel3_adjoint_tile(sums, at, reads, out, to, writes, count, sums, 0)
+    else:
+        kernel5_adjoint_tile(sums, at, reads, out, to, writes, count, sums, 0)
 
 
 @kernel

@@ -15,41 +15,42 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu import winograd_weight_few
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, padded
+from convscape.kernels.cpu.jit import team
+from convscape.kernels.cpu.layout import Array, is_channels_last, padded, weight_shaped
+from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
-from convscape.kernels.cpu.turned import reach
-from convscape.kernels.cpu.winograd_transforms import kernel_cells_in_rows
+from convscape.kernels.cpu.winograd_weight_cells import put_cells, room_for_cells
 from convscape.kernels.cpu.winograd_weight_points import plane_of, row_of, spread_tiles
 
 _BLOCK = 8 * ROWS  # output channels of one block: its sums are 432 KiB
-_TILES = 32  # tiles of one piece of a sum: points of both stay in L1; longer ones lose digits
+_TILES = (
+    32  # tiles of one piece of a sum, about: points of both stay in L1; longer ones lose digits
+)
 _POINT_BYTES = 12 << 20  # points of one chunk, which stays near the cores
 _FEW_BYTES = 2304 << 10  # sums of all channels that each core keeps near, in L2 or a share of L3
 _FEW_TILES = 96  # tiles of a thread that pay for transforming all its sums
 
 
 @team
-def _spread_team(index, parts, *given):
-    divide(spread_tiles, index, parts, given)
+def _multiply_part(part, parts, edge, spread, given, count, channels, lanes, last, add, dw):
+    """The gradient from the chunk's tiles, or added to it; a share of the output channels.
 
-
-@kernel
-def _multiply_part(part, parts, edge, spread, given, count, channels, lanes, add, dw):
-    """The gradient (k, c, side, side) from the chunk's tiles, or added to it; a share of the k."""
+    Its order is what `put_cells` says of `last`.
+    """
+    if divide(part, parts):
+        return
     c_size, k_size = channels
-    cells = (7 - edge) ** 2
     c_row, k_row = row_of(c_size, lanes), row_of(k_size, lanes)
     c_plane, k_plane = plane_of(count, c_row, lanes), plane_of(count, k_row, lanes)
     lots = (k_size + ROWS - 1) // ROWS
     low, high = lots * part // parts * ROWS, lots * (part + 1) // parts * ROWS
     widest = WIDEST * lanes
     # The sums of one block stay in L2 until they are transformed.
-    sums = np.empty(36 * (_BLOCK * widest + lanes), dw.dtype)
-    line = np.empty(cells * widest + reach(cells, lanes), dw.dtype)
-    reads = np.empty(36, np.int64)
+    sums = scratch(36 * (_BLOCK * widest + lanes), dw)
+    line = room_for_cells(edge, dw, lanes)
+    pieces = max(1, (count + _TILES // 2) // _TILES)
     for k0 in range(low, high, _BLOCK):
         rows = np.arange(k0, k0 + _BLOCK)  # what lies behind the last row is 0, or not looked at
         size = min(_BLOCK, high - k0)
@@ -59,9 +60,9 @@ def _multiply_part(part, parts, edge, spread, given, count, channels, lanes, add
             width = vectors * lanes
             plane = size * width + lanes
             for e in range(36):
-                reads[e] = e * plane
-                for first in range(0, count, _TILES):
-                    depth = min(_TILES, count - first)
+                for piece in range(pieces):
+                    first = count * piece // pieces
+                    depth = count * (piece + 1) // pieces - first
                     at, b = e * k_plane + first * k_row, e * c_plane + first * c_row + c0
                     for k in range(0, size, ROWS):
                         if first == 0:
@@ -76,26 +77,20 @@ def _multiply_part(part, parts, edge, spread, given, count, channels, lanes, add
                             )  # fmt: skip
             real = min(width, c_size - c0)
             for k in range(min(size, k_size - k0)):
-                for c in range(0, real, lanes):
-                    kernel_cells_in_rows(edge, sums, k * width + c, reads, line, c * cells, cells)
-                at = ((k0 + k) * c_size + c0) * cells
-                if add:
-                    for i in range(real * cells):
-                        dw[at + i] += line[i]
-                else:
-                    for i in range(real * cells):
-                        dw[at + i] = line[i]
+                put_cells(
+                    edge, last, add, sums, k * width, plane, k0 + k, c0, c_size, real, lanes, line,
+                    dw,
+                )  # fmt: skip
             c0 += width
 
 
-@team
-def _multiply_team(index, parts, *given):
-    divide(_multiply_part, index, parts, given)
-
-
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
-    """The gradient by the weight, as in `convscape.kernels.cpu.gemm.weight_grad`."""
+    """The gradient by the weight, as in `convscape.kernels.cpu.gemm.weight_grad`.
+
+    It lies in channels-last memory when x does.
+    """
     n, c, h, w = x.shape
+    last = is_channels_last(x)
     k, *outputs = dy.shape[1:]
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
@@ -106,10 +101,11 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     c_row, k_row = (-(-v // lanes) * lanes + lanes for v in channels)
     tiles = n * -(-outputs[0] // edge) * -(-outputs[1] // edge)
     if 36 * x.itemsize * c * k <= _FEW_BYTES and tiles >= _FEW_TILES * threads:
-        return winograd_weight_few.weight_grad(
+        dw = winograd_weight_few.weight_grad(
             edge, memory, strides, (h, w), dy_memory, dy_strides, channels, lanes, corner,
-            (n, *outputs), threads,
-        ).reshape(geometry.weight_shape)  # fmt: skip
+            (n, *outputs), last, threads,
+        )  # fmt: skip
+        return weight_shaped(dw, geometry, last)
     # As many tiles at once as fit the last level of the cache; chunks of one size.
     most = max(_TILES, _POINT_BYTES // (36 * x.itemsize * (c_row + k_row)))
     chunk = -(-tiles // -(-tiles // most))
@@ -120,12 +116,12 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     for first in range(0, tiles, chunk):
         count = min(chunk, tiles - first)
         launch(
-            _spread_team, threads,
+            spread_tiles, threads,
             edge, memory, strides, (h, w), dy_memory, dy_strides, channels, lanes, corner,
             (n, *outputs), first, count, spread, given,
         )  # fmt: skip
         launch(
-            _multiply_team, threads,
-            edge, spread, given, count, channels, lanes, first > 0, dw,
+            _multiply_part, threads,
+            edge, spread, given, count, channels, lanes, last, first > 0, dw,
         )  # fmt: skip
-    return dw.reshape(geometry.weight_shape)
+    return weight_shaped(dw, geometry, last)

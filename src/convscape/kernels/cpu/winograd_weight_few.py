@@ -9,39 +9,41 @@ import numpy as np
 
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array
+from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
-from convscape.kernels.cpu.turned import reach
-from convscape.kernels.cpu.winograd_transforms import kernel_cells_in_rows
+from convscape.kernels.cpu.winograd_weight_cells import put_cells, room_for_cells
 from convscape.kernels.cpu.winograd_weight_points import plane_of, row_of, spread_tiles
 
 TILES = 24
 """Tiles of one chunk, and of one piece of a sum."""
 
 
-@kernel
+@team
 def _few_part(
-    part, parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, dw
+    part, parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, last, dw
 ):
     """The gradient from a share of the tiles, at dw[part]."""
+    if divide(part, parts):
+        return
     c_size, k_size = channels
-    cells = (7 - edge) ** 2
     tiles = grid[0] * ((grid[1] + edge - 1) // edge) * ((grid[2] + edge - 1) // edge)
-    first, last = tiles * part // parts, tiles * (part + 1) // parts
+    first, end = tiles * part // parts, tiles * (part + 1) // parts
     c_row, k_row = row_of(c_size, lanes), row_of(k_size, lanes)
     many, widest = (k_size + ROWS - 1) // ROWS * ROWS, WIDEST * lanes
     # A tile of registers may read on behind the last row; what it makes of that is dropped.
-    spread = np.zeros(36 * plane_of(TILES, c_row, lanes) + widest, x.dtype)
-    given = np.zeros(36 * plane_of(TILES, k_row, lanes) + ROWS, x.dtype)
+    spread = scratch(36 * plane_of(TILES, c_row, lanes) + widest, x)
+    given = scratch(36 * plane_of(TILES, k_row, lanes) + ROWS, x)
     plane = many * ((c_size + lanes - 1) // lanes * lanes + widest) + lanes
-    sums = np.zeros(36 * plane, x.dtype)
-    rows, reads = np.arange(many), np.arange(36) * plane
-    line = np.empty(cells * widest + reach(cells, lanes), x.dtype)
-    for start in range(first, last, TILES):
-        count = min(TILES, last - start)
+    sums = scratch(36 * plane, x)
+    spread[:], given[:], sums[:] = 0, 0, 0
+    rows = np.arange(many)
+    line = room_for_cells(edge, x, lanes)
+    for start in range(first, end, TILES):
+        count = min(TILES, end - start)
         spread_tiles(
             0, 1, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, start,
             count, spread, given,
@@ -62,26 +64,19 @@ def _few_part(
         width = block_vectors(c_size - c0, lanes) * lanes
         real = min(width, c_size - c0)
         for k in range(k_size):
-            for c in range(0, real, lanes):
-                at = many * c0 + k * width + c
-                kernel_cells_in_rows(edge, sums, at, reads, line, c * cells, cells)
-            to = ((part * k_size + k) * c_size + c0) * cells
-            for i in range(real * cells):
-                dw[to + i] = line[i]
+            put_cells(
+                edge, last, False, sums, many * c0 + k * width, plane, part * k_size + k, c0,
+                c_size, real, lanes, line, dw,
+            )  # fmt: skip
         c0 += width
-
-
-@team
-def _few_team(index, parts, *given):
-    divide(_few_part, index, parts, given)
 
 
 def weight_grad(
     edge: int, x: Array, strides: tuple[int, int, int], size: tuple[int, int], dy: Array,
     dy_strides: tuple[int, int, int], channels: tuple[int, int], lanes: int,
-    corner: tuple[int, ...], grid: tuple[int, ...], threads: int,
+    corner: tuple[int, ...], grid: tuple[int, ...], last: bool, threads: int,
 ) -> Array:  # fmt: skip
-    """The gradient, flat (k, c, side, side), from flat channels-last x and dy.
+    """The gradient, flat, from flat channels-last x and dy.
 
     Args:
         edge: Of an output tile: 4 with 3x3 kernels, 2 with 5x5.
@@ -94,14 +89,15 @@ def weight_grad(
         lanes: Elements of a vector.
         corner: What the first tile reads of padding above and on the left.
         grid: (n, h, w) of the output.
+        last: Whether the gradient is (k, side, side, c), or (k, c, side, side).
         threads: Threads to use, each on sums of its own.
     """
     numbers = (7 - edge) ** 2 * channels[0] * channels[1]
     dw = workspace.empty(threads * numbers, x.dtype)
     dw[:] = 0  # a forked process runs one share only
     launch(
-        _few_team, threads,
-        edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, dw,
+        _few_part, threads,
+        edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, last, dw,
     )  # fmt: skip
     total = dw[:numbers]
     for part in range(1, threads):

@@ -2,24 +2,28 @@
 
 import numpy as np
 
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.winograd_tiles import gather, inside, load_tile
 from convscape.kernels.cpu.winograd_transforms import output_points
 
 
-@kernel
+@team
 def spread_tiles(
     part, parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, first,
     count, spread, given,
 ):  # fmt: skip
     """Points of x and of dy for the tiles [first, first + count), a share of them."""
+    if divide(part, parts):
+        return
     _, h_size, w_size = grid
     c_size, k_size = channels
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
     c_row, k_row = row_of(c_size, lanes), row_of(k_size, lanes)
     c_plane, k_plane = plane_of(count, c_row, lanes), plane_of(count, k_row, lanes)
     cells = edge * edge
-    patch, dy_patch = np.empty(36 * c_size, x.dtype), np.empty(cells * k_size, x.dtype)
+    patch, dy_patch = scratch(36 * c_size, x), scratch(cells * k_size, x)
     within, patched, writes = np.empty(36, np.int64), np.empty(36, np.int64), np.empty(36, np.int64)
     dy_within, dy_patched = np.empty(cells, np.int64), np.empty(cells, np.int64)
     dy_writes = np.empty(36, np.int64)

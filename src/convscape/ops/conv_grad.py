@@ -1,0 +1,109 @@
+"""Convolution for autograd.
+
+Forward, input gradient and weight gradient are the three faces of one trilinear form: the gradient
+of each is written with the other two. So derivatives of any order are our kernels again.
+"""
+
+from typing import Any
+
+import torch
+from torch.autograd import Function
+
+from convscape.arithmetic.geometry import Geometry
+from convscape.ops.bridge import array, run, tensor, threads
+
+
+def forward(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    geometry: Geometry,
+    kernels: Any,
+    relu: bool | float,
+    packed: Any = None,
+) -> torch.Tensor:
+    """Compute y without its derivatives.
+
+    Args:
+        x: (N, C, H, W).
+        weight: (K, C / groups, R, S).
+        bias: (K,), or None.
+        geometry: The windows.
+        kernels: The modules for forward and input gradient and for the weight gradient.
+        relu: Whether to take ReLU, or its upper bound.
+        packed: What the first module's `pack` made of the weight, or None.
+    """
+    given = array(x), array(weight), None if bias is None else array(bias), geometry, threads()
+    also = () if packed is None else (packed,)
+    return tensor(kernels[0].forward(*given, relu, *also))
+
+
+class Forward(Function):
+    """y = weight * x + bias, or max(y, 0), or min(max(y, 0), n)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Any, weight: Any, bias: Any, geometry: Any, kernels: Any, relu: Any
+    ) -> Any:
+        """Compute y."""
+        y = forward(x, weight, bias, geometry, kernels, relu)
+        if ctx is not None:
+            ctx.save_for_backward(x, weight, *([y] if relu else []))
+            ctx.geometry, ctx.kernels, ctx.relu = geometry, kernels, relu
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        """The gradients of x, weight and bias."""
+        x, weight, *results = ctx.saved_tensors
+        for y in results:
+            stopped = y <= 0 if ctx.relu is True else (y <= 0) | (y >= ctx.relu)
+            dy = torch.where(stopped, 0, dy)  # as torch's relu: NaN passes
+        given, wanted = (ctx.geometry, ctx.kernels), ctx.needs_input_grad
+        dx = run(InputGrad, dy, weight, x.shape[2:], *given) if wanted[0] else None
+        dw = run(WeightGrad, x, dy, *given) if wanted[1] else None
+        db = dy.sum((0, 2, 3)) if wanted[2] else None
+        return dx, dw, db, None, None, None
+
+
+class InputGrad(Function):
+    """dx = adjoint of weight, applied to dy."""
+
+    @staticmethod
+    def forward(ctx: Any, dy: Any, weight: Any, spatial: Any, geometry: Any, kernels: Any) -> Any:
+        """Compute dx, whose last two axes are `spatial`."""
+        if ctx is not None:
+            ctx.save_for_backward(dy, weight)
+            ctx.geometry, ctx.kernels = geometry, kernels
+        dx = kernels[0].input_grad(array(dy), array(weight), geometry, tuple(spatial), threads())
+        return tensor(dx)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        """The gradients of dy and weight."""
+        dy, weight = ctx.saved_tensors
+        given, wanted = (ctx.geometry, ctx.kernels), ctx.needs_input_grad
+        ddy = run(Forward, g, weight, None, *given, False) if wanted[0] else None
+        dw = run(WeightGrad, g, dy, *given) if wanted[1] else None
+        return ddy, dw, None, None, None
+
+
+class WeightGrad(Function):
+    """dw = x correlated with dy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, dy: Any, geometry: Any, kernels: Any) -> Any:
+        """Compute dw."""
+        if ctx is not None:
+            ctx.save_for_backward(x, dy)
+            ctx.geometry, ctx.kernels = geometry, kernels
+        return tensor(kernels[1].weight_grad(array(x), array(dy), geometry, threads()))
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        """The gradients of x and dy."""
+        x, dy = ctx.saved_tensors
+        given, wanted = (ctx.geometry, ctx.kernels), ctx.needs_input_grad
+        dx = run(InputGrad, dy, g, x.shape[2:], *given) if wanted[0] else None
+        ddy = run(Forward, x, g, None, *given, False) if wanted[1] else None
+        return dx, ddy, None, None
