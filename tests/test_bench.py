@@ -68,7 +68,7 @@ def test_every_suite_is_checked_and_timed_with_its_peers() -> None:
     measured = {(r["suite"], r["direction"], r["layout"]) for r in results["rows"]}
     assert measured == {
         *((suite, direction, "any") for suite in ("conv3x3", "depthwise")
-          for direction in ("forward", "input gradient", "weight gradient")),
+          for direction in ("forward", "inference", "input gradient", "weight gradient")),
         *(("pool", d, layout) for d in ("forward", "backward")
           for layout in ("NCHW", "channels-last")),
         *(("norm", d, layout) for d in ("forward", "backward", "inference")
@@ -83,19 +83,39 @@ def test_every_suite_is_checked_and_timed_with_its_peers() -> None:
             name for name in table.PEERS if name not in row["times"]
             and not name.endswith((", NCHW", ", channels-last"))
         }  # fmt: skip
-        peers = {"JAX"} | ({"ONNX Runtime", "OpenVINO"} if inference(row) else set())
-        for name in peers:
+        for name in expected_peers(row):
             assert name in row["times"] or "not installed" in row["refused"][name]
         others = [t["median"] for n, t in row["times"].items() if n not in table.OURS]
         assert row["ratio"] == min(others) / row["times"]["convscape"]["median"]
         assert row["of_limit"] > 0
 
 
-def inference(row: dict[str, Any]) -> bool:
-    if row["layout"] == "channels-last":
-        return False
-    wanted = "inference" if row["suite"] == "norm" else "forward"
-    return bool(row["direction"] == wanted)
+def expected_peers(row: dict[str, Any]) -> set[str]:
+    convolution = row["suite"] in ("conv3x3", "depthwise")
+    constant = convolution and row["direction"] == "inference"
+    without_gradients = {"inference"} if row["suite"] == "norm" else {"forward", "inference"}
+    runtimes = row["layout"] != "channels-last" and row["direction"] in without_gradients
+    return (set() if constant else {"JAX"}) | ({"ONNX Runtime", "OpenVINO"} if runtimes else set())
+
+
+@pytest.mark.usefixtures("tiny")
+def test_constant_weights_are_arranged_before_the_clock_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def conv2d(x: torch.Tensor, weight: Any, *given: Any) -> torch.Tensor:
+        seen.append(isinstance(weight, ops.ConstantWeight))
+        return ops.conv2d(x, weight, *given)
+
+    library = broken(conv2d=conv2d)
+    library.ConstantWeight = ops.ConstantWeight
+    monkeypatch.setattr(torch_peers, "ops", library)
+    for direction, constant in (("inference", True), ("forward", False)):
+        seen.clear()
+        bench("conv3x3", "--only", f"/{direction}")
+        assert seen
+        assert set(seen) == {constant}
 
 
 @pytest.mark.usefixtures("tiny")
@@ -234,8 +254,9 @@ def test_contestants_take_turns_and_short_calls_are_repeated() -> None:
 
     times = interleaved([contestant("a", 0.002), contestant("b", 1.0)], 2)
     warm = [("a", 1), ("a", 1), ("b", 1), ("b", 1)]
-    # "a" needs three calls for a sample, and one before; the second round starts with "b".
-    assert order == [*warm, ("a", 1), ("a", 3), ("b", 1), ("b", 1), ("a", 1), ("a", 3)]
+    # "a" needs three calls for a sample; both have one before; the second round starts with "b".
+    a, b = [("a", 1), ("a", 3)], [("b", 1), ("b", 1)]
+    assert order == [*warm, *a, *b, *b, *a]
     assert times["a"].median == pytest.approx(0.002)
     assert (times["a"].repeats, times["b"].repeats) == (3, 1)
 

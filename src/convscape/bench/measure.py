@@ -62,9 +62,9 @@ def seconds_of(call: Callable[[], Any], repeats: int) -> float:
 def interleaved(contestants: Sequence[Contestant], rounds: int) -> dict[str, Times]:
     """Time all contestants, in turn in every round, so that the machine's moods hit all alike.
 
-    Each is called twice first; the second call says how often a sample repeats it. A repeated call
-    has one more before the clock starts: the last contestant's threads may still be spinning, and
-    the caches hold its data. Every round starts with another contestant.
+    Each is called twice first; the second call says how often a sample repeats it. Before the clock
+    starts there is one call more, short or long: the last contestant's threads may still be
+    spinning, and the caches hold its data. Every round starts with another contestant.
 
     Args:
         contestants: Whom to time.
@@ -82,8 +82,7 @@ def interleaved(contestants: Sequence[Contestant], rounds: int) -> dict[str, Tim
     for turn in range(rounds):
         for position in range(len(runs)):
             i = (position + turn) % len(runs)
-            if repeats[i] > 1:
-                runs[i](1)
+            runs[i](1)
             samples[i].append(runs[i](repeats[i]) / repeats[i])
     return {
         contestant.name: summary(taken, count)

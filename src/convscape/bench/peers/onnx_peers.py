@@ -98,7 +98,7 @@ def _model(work: Work) -> bytes:
     if work.direction not in (FORWARD, INFERENCE) or (
         work.op == "norm" and work.direction == FORWARD
     ):
-        raise Unable("computes no gradients")
+        raise Unable("runs inference only")
     if work.layout not in (ANY, NCHW):
         raise Unable("takes NCHW data only")
     need("onnx")
