@@ -150,6 +150,22 @@ def test_every_way_of_filling_vectors_agrees_with_the_loops(
         assert error(got, reference.average_grad(dy, g, counts, shape[2:])) < 1e-6
 
 
+@pytest.mark.parametrize("layout", [contiguous, channels_last], ids=lambda f: f.__name__)
+def test_one_nan_is_met_in_whichever_channel_it_is(layout: Any) -> None:
+    g = Geometry.of((5, 5), 3, 2)
+    for channel in range(100):
+        x = torch.zeros(1, 100, 5, 5)
+        x[0, channel, 2, 2] = torch.nan  # all four windows meet here
+        fast = load(choose(problem(g, x.shape)))
+        xs = layout(x).numpy()
+        y, where = fast.maximum(xs, g, 1)
+        want, cells = reference.maximum(xs, g)
+        assert np.isnan(want[0, channel]).all()
+        np.testing.assert_array_equal(y, want)
+        np.testing.assert_array_equal(where, cells)
+        np.testing.assert_array_equal(fast.maximum_only(xs, g, 1), want)
+
+
 def test_a_window_that_reads_nothing_gives_no_gradient_away() -> None:
     g = Geometry.of((2, 2), 2, 2, ((4, 4), (4, 4)), 8)
     x = torch.randn(8, 3, 2, 2).numpy()

@@ -13,6 +13,7 @@ would neither keep the results in registers nor take the masks by itself.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, cast
 
 from llvmlite import ir
@@ -239,6 +240,15 @@ def _places(builder: Any, at: Any, jump: Any, vectors: int) -> list[Any]:
 def in_lanes(builder: Any, number: Any, cells: Memory) -> Any:
     """A kernel cell's number in all lanes."""
     return splat(builder, builder.trunc(number, cells.element), cells.lanes)
+
+
+def all_set(builder: Any, masks: Sequence[Any]) -> Any:
+    """Whether every lane of all these masks is on; true for none."""
+    if not masks:
+        return ir.Constant(ir.IntType(1), 1)
+    kind = ir.IntType(masks[0].type.count)
+    both = reduce(builder.and_, masks)
+    return builder.icmp_signed("==", builder.bitcast(both, kind), kind(-1))
 
 
 def write_pairs(

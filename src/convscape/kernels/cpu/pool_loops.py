@@ -6,6 +6,7 @@ Each works on some vectors at once, as `pool_lanes` describes.
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -18,6 +19,7 @@ from convscape.kernels.cpu.pool_lanes import (
     Reader,
     Shape,
     Taps,
+    all_set,
     in_lanes,
     nest,
     parts,
@@ -28,13 +30,14 @@ from convscape.kernels.cpu.pool_lanes import (
 from convscape.kernels.cpu.simd import SIMD
 
 
-def maximum_lanes(shape: Shape) -> Callable[..., None]:
+def maximum_lanes(shape: Shape, exact: bool = True) -> Callable[..., bool]:
     """An intrinsic for the maxima of some vectors of windows, and the numbers of their cells.
 
     The intrinsic is `f(x, taps, far, numbers, firsts, firsts_at, y, where, target)`. The maximum
     starts as -Inf. Its cell's number starts as numbers[0], plus firsts[firsts_at + l] if the
     vectors are not `whole`. `where` may be None: then no numbers are kept. `far` is the step if the
-    shape leaves it open.
+    shape leaves it open. It returns whether what was written is right, which an `exact` one always
+    is; another only notices NaN, which costs half a comparison a value, and does not place it.
     """
 
     @intrinsic
@@ -42,7 +45,7 @@ def maximum_lanes(shape: Shape) -> Callable[..., None]:
         _context: Any, x: Any, taps: Any, far: Any, numbers: Any, firsts: Any, firsts_at: Any,
         y: Any, where: Any, target: Any,
     ) -> Any:  # fmt: skip
-        signature = types.void(x, TAPS, INTEGER, NUMBERS, firsts, INTEGER, y, where, TARGET)
+        signature = types.boolean(x, TAPS, INTEGER, NUMBERS, firsts, INTEGER, y, where, TARGET)
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             kept, many = not isinstance(where, types.NoneType), shape.vectors
@@ -62,32 +65,42 @@ def maximum_lanes(shape: Shape) -> Callable[..., None]:
                 if not shape.whole:
                     start = builder.add(start, memory(4).load(args[5]))
                 results += [start] * many
+            # One comparison asks two vectors whether either has NaN.
+            flags = ir.VectorType(ir.IntType(1), source.lanes)
+            pairs = 0 if exact else (many + 1) // 2
+            results += [ir.Constant(flags, [1] * source.lanes)] * pairs
 
             def body(at: Any, lane: Any, *values: Any) -> Sequence[Any]:
-                best = values[-2 * many : -many] if kept else values
-                wins = []
+                number, values = values[: -len(results)], values[-len(results) :]
+                best, wins = values[:many], []
                 found = read(at, lane)
                 for value, before in zip(found, best, strict=True):
                     more = builder.fcmp_ordered(">", value, before)
-                    wins.append(builder.or_(more, builder.fcmp_unordered("uno", value, value)))
-                results = list(map(builder.select, wins, found, best))
+                    if exact:
+                        more = builder.or_(more, builder.fcmp_unordered("uno", value, value))
+                    wins.append(more)
+                following = list(map(builder.select, wins, found, best))
                 if cells is not None:
-                    here = in_lanes(builder, values[0], cells)
-                    before = values[-many:]
-                    results += [
-                        builder.select(w, here, b) for w, b in zip(wins, before, strict=True)
+                    here = in_lanes(builder, number[0], cells)
+                    following += [
+                        builder.select(w, here, b)
+                        for w, b in zip(wins, values[many : 2 * many], strict=True)
                     ]
-                return results
+                for n, known in enumerate(values[len(values) - pairs :]):
+                    two = found[2 * n], found[min(2 * n + 1, many - 1)]
+                    ordered = builder.fcmp_ordered("ord", *two)
+                    following.append(builder.and_(known, ordered))
+                return following
 
             found = nest(builder, walks, results, body)
             write(memory(6), found[:many], args[8], shape)
             if cells is not None:
-                write(cells, found[many:], args[8], shape)
-            return context.get_dummy_value()
+                write(cells, found[many : 2 * many], args[8], shape)
+            return all_set(builder, found[len(found) - pairs :])
 
         return signature, generate
 
-    return cast(Callable[..., None], apply)
+    return cast(Callable[..., bool], apply)
 
 
 def chosen_lanes(shape: Shape) -> Callable[..., None]:

@@ -35,7 +35,9 @@ _ZEROS = SIMD.lanes(4)  # at the start of the table of first columns
 
 _many = maximum_lanes(Shape(VECTORS, 1, whole=True))
 _many_masked = maximum_lanes(Shape(VECTORS, 1, whole=False))
+_many_ordered = maximum_lanes(Shape(VECTORS, 1, whole=True), exact=False)
 _one = maximum_lanes(Shape(1, 1, whole=True))
+_one_ordered = maximum_lanes(Shape(1, 1, whole=True), exact=False)
 _one_masked = maximum_lanes(Shape(1, 1, whole=False))
 _seconds = maximum_lanes(Shape(VECTORS, 2, whole=True))
 _seconds_masked = maximum_lanes(Shape(VECTORS, 2, whole=False))
@@ -114,7 +116,10 @@ def _plain_line(x, y, where, rows_read, firsts, plane, h, vectors, height, width
 
 @kernel
 def _last_line(x, y, where, rows_read, w_reads, firsts, plane, h, channels, height, width):
-    """The channels [low, high) of line h of an image."""
+    """The channels [low, high) of line h of an image.
+
+    Numbers are compared first; where NaN was met among them, the exact loop puts it in its place.
+    """
     lanes = _LANE_BYTES // x.itemsize
     (_, _, h_dilation, _, h_size, h_out) = height
     (s_size, _, w_dilation, _, w_size, w_out) = width
@@ -131,11 +136,13 @@ def _last_line(x, y, where, rows_read, w_reads, firsts, plane, h, channels, heig
             taps = (rows, columns, at, *steps, c, 0, run, lanes)
             target = (to, c, run, lanes)
             if c + VECTORS * lanes <= high:
-                _many(x, taps, 1, numbers, firsts, 0, y, where, target)
+                if not _many_ordered(x, taps, 1, numbers, firsts, 0, y, where, target):
+                    _many(x, taps, 1, numbers, firsts, 0, y, where, target)
                 c += VECTORS * lanes
                 continue
             if c + lanes <= high:
-                _one(x, taps, 1, numbers, firsts, 0, y, where, target)
+                if not _one_ordered(x, taps, 1, numbers, firsts, 0, y, where, target):
+                    _one(x, taps, 1, numbers, firsts, 0, y, where, target)
             else:
                 _one_masked(x, taps, 1, numbers, firsts, 0, y, where, target)
             c += lanes

@@ -22,6 +22,7 @@ from convscape.kernels.cpu.pool_lanes import (
     Memory,
     Shape,
     Taps,
+    all_set,
     constant,
     inside,
     write,
@@ -98,11 +99,7 @@ def pairs_lanes(columns: int, largest: bool) -> Callable[..., bool]:
                     total = combined(taken(even, behind, list(range(1, lanes + 1))), total)
                 results.append(total if largest else builder.fmul(total, factor.load(args[3])))
             write(out, results, args[5], Shape(VECTORS, 1, whole=False))
-            first, *others = map(builder.load, numbers)
-            for other in others:
-                first = builder.and_(first, other)
-            kind = ir.IntType(lanes)
-            return builder.icmp_signed("==", builder.bitcast(first, kind), kind(-1))
+            return all_set(builder, list(map(builder.load, numbers)))
 
         return signature, generate
 
