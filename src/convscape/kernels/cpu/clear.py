@@ -31,9 +31,9 @@ def _clear_part(part, parts, y, strides, shape, unmet):
         plane, h = divmod(line, h_size)
         n, c = divmod(plane, c_size // together)
         at = n * sn + c * sc + h * sh
-        if sw == 1:
+        if sw == 1 and together == 1:
             if unmet[h % down].any():
-                y[at : at + w_size] = 0
+                y[at : at + w_size] = 0  # whole, which is faster: the rest is yet to come
             continue
         for j in range(across):
             if unmet[h % down, j]:
@@ -44,7 +44,7 @@ def _clear_part(part, parts, y, strides, shape, unmet):
 def clear(
     y: Array, stride: tuple[int, int], phases: Iterable[tuple[int, int]], threads: int
 ) -> None:
-    """Set the pixels of these phases to zero.
+    """Set the pixels of these phases to zero, and maybe others: before those are written.
 
     Args:
         y: (N, C, H, W).
