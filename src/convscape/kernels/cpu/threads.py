@@ -38,12 +38,15 @@ def launch(kernel: Callable[..., None], threads: int, *arguments: Any) -> None:
 
     Args:
         kernel: `f(part, parts, *arguments)`, made by `convscape.kernels.cpu.jit.team`.
-        threads: Threads wanted; one is used in a forked process.
+        threads: Threads wanted; a forked process has one, which computes all shares in turn.
         arguments: What the kernel computes on.
     """
     openmp = bind()
-    if threads <= 1 or _forked:
+    if threads <= 1:
         kernel(alone(0), 1, *arguments)
+    elif _forked:
+        for i in range(threads):
+            kernel(alone(i), threads, *arguments)
     elif openmp is not None:
         kernel(ALL, threads, *arguments)
     else:

@@ -94,7 +94,6 @@ def weight_grad(
     """
     numbers = (7 - edge) ** 2 * channels[0] * channels[1]
     dw = workspace.empty(threads * numbers, x.dtype)
-    dw[:] = 0  # a forked process runs one share only
     launch(
         _few_part, threads,
         edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, last, dw,
