@@ -74,6 +74,15 @@ def test_conv1x1_is_every_1x1_of_resnet_50() -> None:
     assert listed(shapes.CONV1X1, "ResNet-50") == {r for r in found("ResNet-50") if r[3] == (1, 1)}
 
 
+def test_inception_and_mobilenet_are_what_no_other_table_has() -> None:
+    others = (*shapes.CONV3X3, *shapes.CONV1X1, *shapes.STRIDED, *shapes.DEPTHWISE)
+    for cases, source in (
+        (shapes.INCEPTION, "Inception-v3"),
+        (shapes.MOBILENET, "MobileNet-v2"),
+    ):
+        assert listed(cases, source) == found(source) - listed(others, source)
+
+
 def test_the_first_version_of_resnet_50_strides_its_1x1() -> None:
     with keras.device("meta"):
         network = trace(keras.applications.ResNet50(weights=None))

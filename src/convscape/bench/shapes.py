@@ -151,6 +151,31 @@ DEPTHWISE = tuple(
     )
 )  # fmt: skip
 
+INCEPTION = (
+    *_pointwise(
+        _INCEPTION, 1, (64, 80, 73),
+        (192, 32, 35), *((c, k, 35) for c in (192, 256, 288) for k in (48, 64)),
+        *((768, k, 17) for k in (128, 160, 192)),
+        *((c, k, 8) for c in (1280, 2048) for k in (192, 320, 384, 448)),
+    ),
+    *(
+        Conv(_INCEPTION, c, k, side, kernel, 1, (kernel[0] // 2, kernel[1] // 2))
+        for n, side, pairs in (
+            (7, 17, ((128, 128), (128, 192), (160, 160), (160, 192), (192, 192))),
+            (3, 8, ((384, 384),)),
+        )
+        for c, k in pairs
+        for kernel in ((1, n), (n, 1))
+    ),
+)  # fmt: skip
+
+MOBILENET = _pointwise(
+    _MOBILE, 1, (32, 16, 112), (16, 96, 112), (96, 24, 56), (24, 144, 56), (144, 24, 56),
+    (144, 32, 28), (32, 192, 28), (192, 32, 28), (192, 64, 14), (64, 384, 14), (384, 64, 14),
+    (384, 96, 14), (96, 576, 14), (576, 96, 14), (576, 160, 7), (160, 960, 7), (960, 160, 7),
+    (960, 320, 7), (320, 1280, 7),
+)  # fmt: skip
+
 POOL = (
     *(
         Pool(_VGG, "max_pool", c, side, 2, 2)
@@ -197,6 +222,8 @@ SUITES: dict[str, tuple[Case, ...]] = {
     "conv1x1": CONV1X1,
     "strided": STRIDED,
     "depthwise": DEPTHWISE,
+    "inception": INCEPTION,
+    "mobilenet": MOBILENET,
     "pool": POOL,
     "norm": NORM,
     "layers": LAYERS,
@@ -209,6 +236,8 @@ QUICK: dict[str, tuple[int, ...]] = {
     "conv1x1": (1, 12),
     "strided": (2,),
     "depthwise": (2,),
+    "inception": (8, 20),
+    "mobilenet": (9,),
     "pool": (2, 12),
     "norm": (2,),
     "layers": (0,),

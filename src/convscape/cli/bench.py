@@ -10,7 +10,8 @@ def bench(
     suites: Annotated[
         list[str] | None,
         typer.Argument(
-            help="conv3x3, conv1x1, strided, depthwise, pool, norm, layers, networks; all without."
+            help="conv3x3, conv1x1, strided, depthwise, inception, mobilenet, pool, norm, layers, "
+            "networks; all without."
         ),
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Images; default: each suite's own.")] = None,
