@@ -1,7 +1,7 @@
 """A convolution problem over any number of axes: shapes, parameters, MACs and bytes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TypeVar
 
@@ -35,6 +35,7 @@ class Geometry:
     in_channels: int = 1
     out_channels: int = 1
     groups: int = 1
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.windows:
@@ -53,6 +54,12 @@ class Geometry:
                     f"{name}={getattr(self, name)}, groups={self.groups}",
                     "choose groups from the common divisors of both channel counts",
                 )
+
+        key = self.windows, self.in_channels, self.out_channels, self.groups
+        object.__setattr__(self, "_hash", hash(key))
+
+    def __hash__(self) -> int:
+        return self._hash  # kept: every call of an operation looks plans up by its geometry
 
     @property
     def rank(self) -> int:

@@ -4,7 +4,7 @@ A stride s leaves every s-th pixel of an axis to each of s phases; those that no
 are zero.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def _clear_part(part, parts, y, strides, shape, unmet):
 
 
 def clear(
-    y: Array, stride: tuple[int, int], phases: Iterable[tuple[int, int]], threads: int
+    y: Array, stride: tuple[int, int], phases: Sequence[tuple[int, int]], threads: int
 ) -> None:
     """Set the pixels of these phases to zero, and maybe others: before those are written.
 
@@ -52,10 +52,11 @@ def clear(
         phases: The first pixel of each.
         threads: Threads to use.
     """
+    if not phases:
+        return
     unmet = np.zeros(stride, np.bool_)
     for phase in phases:
         unmet[phase] = True
-    if unmet.any():
-        memory, strides = flat(y)
-        threads = threads if y.size >= _SPLIT_FROM else 1
-        launch(_clear_part, threads, memory, strides, y.shape, unmet)
+    memory, strides = flat(y)
+    threads = threads if y.size >= _SPLIT_FROM else 1
+    launch(_clear_part, threads, memory, strides, y.shape, unmet)

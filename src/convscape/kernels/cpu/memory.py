@@ -25,6 +25,7 @@ LINE = 64
 
 _Byte = ctypes.c_char
 
+_ALIGNED_FROM = 16 << 10  # bytes that take longer to use across lines than an address to find
 _KEPT_FROM = 256 << 10  # bytes of a block worth keeping; below, the system's own allocator is fast
 _ASK_FROM = 256 << 20  # bytes of a block that may not fit in memory
 _STEPS = 8  # sizes an octave: at most an eighth of a block is unused
@@ -123,7 +124,7 @@ class _Block:
 
 
 def empty(count: int, dtype: Any) -> Array:
-    """An uninitialised one-dimensional array that begins at a cache line.
+    """An uninitialised one-dimensional array; one of 16 KiB or more begins at a cache line.
 
     Args:
         count: Elements.
@@ -137,6 +138,8 @@ def empty(count: int, dtype: Any) -> Array:
     """
     dtype = np.dtype(dtype)
     size = count * dtype.itemsize
+    if size < _ALIGNED_FROM:
+        return np.empty(count, dtype)
     if size < _KEPT_FROM:
         small = np.empty(size + LINE, np.uint8)
         return np.ndarray((count,), dtype, small, -_address(small) % LINE)
