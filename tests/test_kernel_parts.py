@@ -63,6 +63,7 @@ def test_every_weight_is_packed_into_its_lane(
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     ("windows", "spatial"),
     [
@@ -74,10 +75,12 @@ def test_every_weight_is_packed_into_its_lane(
     ],
 )
 def test_the_phases_of_few_channels_together_make_the_input_gradient(
-    windows: tuple[Window, Window], spatial: tuple[int, int], last: bool, threads: int
-) -> None:
-    geometry = Geometry(windows, 3, 8)
-    assert folded(geometry, 4) is not None
+    windows: tuple[Window, Window], spatial: tuple[int, int], channels: int, last: bool,
+    threads: int,
+) -> None:  # fmt: skip
+    geometry = Geometry(windows, channels, 8)
+    # Whether three channels' phases leave lanes idle depends on the vector.
+    assert channels > 1 or folded(geometry, 4) is not None
     rng = np.random.default_rng(0)
     weight = rng.standard_normal(geometry.weight_shape).astype(np.float32)
     dy = rng.standard_normal((2, *geometry.output_shape(spatial))).astype(np.float32)
@@ -86,7 +89,7 @@ def test_the_phases_of_few_channels_together_make_the_input_gradient(
         dy = np.ascontiguousarray(dy.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     dx = gemm.input_grad(dy, weight, geometry, spatial, threads)
     np.testing.assert_allclose(dx, want, atol=1e-4)
-    assert is_channels_last(dx) == last
+    assert is_channels_last(dx) == (last or channels == 1)
 
 
 def test_only_phases_that_leave_lanes_idle_are_taken_together() -> None:
@@ -94,9 +97,9 @@ def test_only_phases_that_leave_lanes_idle_are_taken_together() -> None:
         windows = (Window(kernel, stride),) * 2
         return folded(Geometry(windows, channels, 8, groups), 4)
 
-    stem = found(3, 7, 2)
+    stem = found(1, 7, 2)
     assert stem is not None
-    assert (stem.kernel, stem.in_channels, stem.out_channels) == ((4, 4), 12, 8)
+    assert (stem.kernel, stem.in_channels, stem.out_channels) == ((4, 4), 4, 8)
     assert found(64, 3, 2) is None
     assert found(3, 3, 1) is None
     assert found(4, 3, 2, groups=2) is None
