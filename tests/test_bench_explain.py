@@ -23,7 +23,7 @@ def test_it_says_what_the_kernels_say(capsys: Capture) -> None:
     answer = asked("12x10 -k 3x1 -p 1x0 -c 4 -o 6 --batch 2", capsys)
     wanted = [
         (d, v.algorithm.name, v.cost, v.workspace, v.refusal, v.chosen)
-        for d in ("forward", "weight_gradient")
+        for d in ("forward", "input_gradient", "weight_gradient")
         for v in explain(Problem("convolution", (2, 4, 12, 10), geometry=g, direction=d))
     ]
     assert [tuple(row.values()) for row in answer["algorithms"]] == wanted

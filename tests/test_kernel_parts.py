@@ -5,8 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convscape import Geometry, Window
+from convscape.kernels import reference
+from convscape.kernels.cpu import gemm
 from convscape.kernels.cpu.clear import clear
+from convscape.kernels.cpu.gemm_folded import folded
 from convscape.kernels.cpu.gemm_pack import packed
+from convscape.kernels.cpu.layout import is_channels_last
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.tile import block_vectors
 
@@ -54,3 +59,47 @@ def test_every_weight_is_packed_into_its_lane(
             want.append(block.reshape(-1))
             k += width
     np.testing.assert_array_equal(packed(weight, threads), np.concatenate(want))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("windows", "spatial"),
+    [
+        ((Window(3, 2, 1, 1, (1, 1)), Window(7, 2, 1, 1, (3, 3))), (16, 15)),
+        ((Window(4, 3, 1, 1, (0, 2)), Window(3, 2, 1, 1, (2, 0))), (17, 10)),
+        ((Window(5, 3, 1, 1, (-1, -2)), Window(3, 2, 1, 1, (-3, -1))), (20, 19)),  # cropped
+        ((Window(3, 2), Window(5, 4)), (8, 24)),  # cells behind the last window
+        ((Window(3, 2, 1, 1, (1, 1)), Window(3, 2, 1, 1, (0, 1))), (150, 149)),  # a team's work
+    ],
+)
+def test_the_phases_of_few_channels_together_make_the_input_gradient(
+    windows: tuple[Window, Window], spatial: tuple[int, int], channels: int, last: bool,
+    threads: int,
+) -> None:  # fmt: skip
+    geometry = Geometry(windows, channels, 8)
+    # Whether three channels' phases leave lanes idle depends on the vector.
+    assert channels > 1 or folded(geometry, 4) is not None
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal(geometry.weight_shape).astype(np.float32)
+    dy = rng.standard_normal((2, *geometry.output_shape(spatial))).astype(np.float32)
+    want = reference.input_grad(dy.astype(float), weight.astype(float), geometry, spatial)
+    if last:
+        dy = np.ascontiguousarray(dy.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    dx = gemm.input_grad(dy, weight, geometry, spatial, threads)
+    np.testing.assert_allclose(dx, want, atol=1e-4)
+    assert is_channels_last(dx) == (last or channels == 1)
+
+
+def test_only_phases_that_leave_lanes_idle_are_taken_together() -> None:
+    def found(channels: int, kernel: int, stride: int, groups: int = 1) -> Geometry | None:
+        windows = (Window(kernel, stride),) * 2
+        return folded(Geometry(windows, channels, 8, groups), 4)
+
+    stem = found(1, 7, 2)
+    assert stem is not None
+    assert (stem.kernel, stem.in_channels, stem.out_channels) == ((4, 4), 4, 8)
+    assert found(64, 3, 2) is None
+    assert found(3, 3, 1) is None
+    assert found(4, 3, 2, groups=2) is None

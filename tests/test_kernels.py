@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from convscape import ops
 from convscape.arithmetic import Geometry, InputError, Window
 from convscape.kernels import TABLE, Algorithm, Problem, choose, explain, load, reference
+from convscape.kernels.cpu import winograd
 from tests.cases import CASES, DTYPES, LAYOUTS, TOLERANCE, Case, error
 
 DECK_INPUT = np.array(
@@ -195,6 +197,21 @@ def test_direct_takes_the_cheapest_that_sums_products_as_they_are() -> None:
     each = Geometry.of((56, 56), 3, 1, 1, in_channels=64, out_channels=64, groups=64)
     wanted = Problem("convolution", (1, 64, 56, 56), geometry=each)
     assert choose(wanted, "direct").name == "depthwise"
+
+
+def test_an_input_gradient_is_chosen_for_itself() -> None:
+    # Few channels read are a short sum; few channels made leave lanes of the tile idle.
+    g = Geometry.of((224, 224), 3, 1, 1, in_channels=3, out_channels=64)
+    problem = Problem("convolution", (1, 3, 224, 224), geometry=g)
+    assert choose(problem).name == "gemm"
+    assert choose(replace(problem, direction="input_gradient")).name == "winograd"
+    x, w = torch.randn(1, 3, 224, 224, requires_grad=True), torch.randn(64, 3, 3, 3)
+    y = ops.conv2d(x, w, padding=1)
+    dy = torch.randn(y.shape)
+    dx = torch.autograd.grad(y, x, dy)[0].numpy()
+    np.testing.assert_array_equal(
+        dx, winograd.input_grad(dy.numpy(), w.numpy(), g, (224, 224), torch.get_num_threads())
+    )
 
 
 def test_a_weight_gradient_is_chosen_for_itself() -> None:

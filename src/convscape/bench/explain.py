@@ -7,6 +7,7 @@ from typing import Any
 from convscape.arithmetic.dialects import Layer
 from convscape.arithmetic.errors import InputError
 from convscape.kernels import Problem, explain
+from convscape.kernels.algorithm import DIRECTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Setting:
     dtype: str = "float32"
 
     def problems(self) -> list[Problem]:
-        """One for each direction; of a convolution two."""
+        """One for each direction; of a convolution three."""
         layer = self.layer
         if layer.operation == "transposed":
             raise InputError(
@@ -40,7 +41,7 @@ class Setting:
             return [Problem("pooling", shape, self.dtype, geometry=geometry)]
         return [
             Problem("convolution", shape, self.dtype, geometry=geometry, direction=direction)
-            for direction in ("forward", "weight_gradient")
+            for direction in DIRECTIONS
         ]
 
 
@@ -78,7 +79,7 @@ def explained(setting: Setting) -> Explained:
         >>> layer = Layer.of("torch", "conv", 3, padding=1, rank=2, in_channels=64)
         >>> answer = explained(Setting(layer, (56, 56)))
         >>> [row["algorithm"] for row in answer.rows if row["chosen"]]
-        ['winograd', 'winograd']
+        ['winograd', 'winograd', 'winograd']
     """
     rows = [
         {

@@ -50,14 +50,14 @@ def measured(answer: Explained, threads: int | None, rounds: int) -> Explained:
 
 
 def _measure(rows: list[dict[str, Any]], setting: Setting, dtype: torch.dtype, rounds: int) -> None:
-    gradient = rows[0]["direction"] == "weight_gradient"
-    exact = _call(setting, torch.float64, "framework", gradient)()
+    direction = rows[0]["direction"]
+    exact = _call(setting, torch.float64, "framework", direction)()
     contestants = []
     for row in rows:
         if row["algorithm"] == "reference":
             row["problem"] = NOT_TIMED
             continue
-        call = _call(setting, dtype, row["algorithm"], gradient)
+        call = _call(setting, dtype, row["algorithm"], direction)
         row["error"] = error_over_rms(call(), exact)
         if row["error"] <= WRONG:
             contestants.append(Contestant(row["algorithm"], call, call))
@@ -69,9 +69,9 @@ def _measure(rows: list[dict[str, Any]], setting: Setting, dtype: torch.dtype, r
 
 
 def _call(
-    setting: Setting, dtype: torch.dtype, algorithm: str, gradient: bool
+    setting: Setting, dtype: torch.dtype, algorithm: str, direction: str
 ) -> Callable[[], tuple[Tensor, ...]]:
-    """The layer by one algorithm on random data of a fixed seed, or its weight gradient."""
+    """The layer by one algorithm on random data of a fixed seed, or one of its gradients."""
     layer, generator = setting.layer, torch.Generator().manual_seed(0)
 
     def random(*shape: int, scale: float = 1.0) -> Tensor:
@@ -96,8 +96,9 @@ def _call(
     geometry = layer.geometry(setting.cells)
     w = random(*geometry.weight_shape, scale=geometry.weight_shape[1] ** -0.5)
     given: Any = (None, layer.stride, padding, layer.dilation, layer.groups)
-    if not gradient:
+    if direction == "forward":
         return lambda: (ops.conv2d(x, w, *given, algorithm=algorithm),)
-    y = ops.conv2d(x, w.requires_grad_(), *given, algorithm=algorithm)
+    wanted = (x if direction == "input_gradient" else w).requires_grad_()
+    y = ops.conv2d(x, w, *given, algorithm=algorithm)
     dy = random(*y.shape)
-    return lambda: torch.autograd.grad(y, (w,), dy, retain_graph=True)
+    return lambda: torch.autograd.grad(y, (wanted,), dy, retain_graph=True)

@@ -9,6 +9,9 @@ from convscape.arithmetic.geometry import Geometry
 OPS = ("convolution", "pooling", "batch_norm")
 """What an algorithm can compute; the functions of each are listed in `Algorithm.module`."""
 
+DIRECTIONS = ("forward", "input_gradient", "weight_gradient")
+"""What of a convolution is computed; each is chosen for itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -20,7 +23,7 @@ class Problem:
         dtype: Name of the element type, such as "float32".
         device: Kind of device the arrays are on, such as "cpu".
         geometry: Windows and channels of a convolution or pooling; None for batch normalization.
-        direction: "forward" (the input gradient costs the same) or "weight_gradient".
+        direction: One of `DIRECTIONS`.
         constant: Whether the weights stay as they are and were arranged in an earlier call.
     """
 

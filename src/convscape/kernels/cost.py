@@ -31,7 +31,7 @@ def rounded(value: int, step: int) -> int:
 def matrix_product(problem: Problem) -> int:
     """Products with the rows and lanes that lie idle, packing the weights, moving the pixels."""
     geometry = geometry_of(problem)
-    c, k = (m // geometry.groups for m in (geometry.in_channels, geometry.out_channels))
+    c, k = (m // geometry.groups for m in _summed_and_made(problem))
     outputs = geometry.outputs(problem.shape[2:])
     pixels, weights = problem.shape[0] * prod(outputs), prod(geometry.weight_shape)
     moved = pixels * (geometry.in_channels + geometry.out_channels)
@@ -52,7 +52,7 @@ def matrix_product(problem: Problem) -> int:
 def winograd(problem: Problem) -> int:
     """36 products a tile of 4x4 or 2x2 outputs; transforms of the tiles and of the kernels."""
     geometry = geometry_of(problem)
-    c, k = geometry.in_channels, geometry.out_channels
+    c, k = _summed_and_made(problem)
     edge = 7 - geometry.kernel[0]
     tiles = problem.shape[0] * prod(-(-o // edge) for o in geometry.outputs(problem.shape[2:]))
     narrow = edge == 2  # fitted apart: fewer cells to transform, and longer kernels
@@ -81,6 +81,13 @@ def memory_bound(problem: Problem) -> int:
 def interpreted(problem: Problem) -> int:
     """An interpreted step."""
     return 100 * problem.work + _START
+
+
+def _summed_and_made(problem: Problem) -> tuple[int, int]:
+    """Channels of a sum, and those of the result: the input gradient swaps them."""
+    geometry = geometry_of(problem)
+    channels = geometry.in_channels, geometry.out_channels
+    return channels[::-1] if problem.direction == "input_gradient" else channels
 
 
 def _taps(problem: Problem, outputs: tuple[int, ...]) -> int:

@@ -56,8 +56,8 @@ def conv2d_backward(
     if kernels is None:
         return _pulled_back(lambda a, b: conv._framework(a, b, None, geometry), x, weight, dy)
     team, spatial = threads(), (x.shape[2], x.shape[3])
-    dx = tensor(kernels[0].input_grad(array(dy), array(weight), geometry, spatial, team))
-    dw = tensor(kernels[1].weight_grad(array(x), array(dy), geometry, team))
+    dx = tensor(kernels[1].input_grad(array(dy), array(weight), geometry, spatial, team))
+    dw = tensor(kernels[2].weight_grad(array(x), array(dy), geometry, team))
     return dx, dw.contiguous()  # as the fake one, whatever the algorithm
 
 
@@ -122,7 +122,7 @@ def conv_transpose2d_backward(
     team = threads()
     # The roles of a convolution's input and output are swapped.
     dx = tensor(kernels[0].forward(array(dy), array(weight), None, geometry, team))
-    dw = tensor(kernels[1].weight_grad(array(dy), array(x), geometry, team))
+    dw = tensor(kernels[2].weight_grad(array(dy), array(x), geometry, team))
     return dx, dw.contiguous()
 
 

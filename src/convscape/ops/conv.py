@@ -166,8 +166,8 @@ def conv2d(
 def plan(
     shape: torch.Size, weight_shape: torch.Size, dtype: str, device: str, stride: Any,
     padding: Any, dilation: Any, groups: int, algorithm: str, constant: bool = False,
-) -> tuple[Geometry, tuple[Any, Any] | None]:  # fmt: skip
-    """The windows, and the modules for forward and input gradient and for the weight gradient.
+) -> tuple[Geometry, tuple[Any, Any, Any] | None]:  # fmt: skip
+    """The windows, and the modules for forward, the input gradient and the weight gradient.
 
     None for the modules where the framework computes.
     """
@@ -176,8 +176,17 @@ def plan(
     row = choose(wanted, algorithm)
     if row.module is None:
         return geometry, None
-    along = choose(replace(wanted, direction="weight_gradient"), algorithm)
-    return geometry, (load(row), load(along))
+    return geometry, (load(row), *gradients(wanted, algorithm))
+
+
+def gradients(problem: Problem, algorithm: str) -> tuple[Any, Any]:
+    """The modules for a convolution's input gradient and for its weight gradient."""
+    problem = replace(problem, constant=False)  # what is made beforehand serves forward only
+    back, along = (
+        choose(replace(problem, direction=direction), algorithm)
+        for direction in ("input_gradient", "weight_gradient")
+    )
+    return load(back), load(along)
 
 
 def check(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> None:

@@ -29,7 +29,7 @@ def forward(
         weight: (K, C / groups, R, S).
         bias: (K,), or None.
         geometry: The windows.
-        kernels: The modules for forward and input gradient and for the weight gradient.
+        kernels: The modules for forward, the input gradient and the weight gradient.
         relu: Whether to take ReLU, or its upper bound.
         packed: What the first module's `pack` made of the weight, or None.
     """
@@ -75,7 +75,7 @@ class InputGrad(Function):
         if ctx is not None:
             ctx.save_for_backward(dy, weight)
             ctx.geometry, ctx.kernels = geometry, kernels
-        dx = kernels[0].input_grad(array(dy), array(weight), geometry, tuple(spatial), threads())
+        dx = kernels[1].input_grad(array(dy), array(weight), geometry, tuple(spatial), threads())
         return tensor(dx)
 
     @staticmethod
@@ -97,7 +97,7 @@ class WeightGrad(Function):
         if ctx is not None:
             ctx.save_for_backward(x, dy)
             ctx.geometry, ctx.kernels = geometry, kernels
-        return tensor(kernels[1].weight_grad(array(x), array(dy), geometry, threads()))
+        return tensor(kernels[2].weight_grad(array(x), array(dy), geometry, threads()))
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:

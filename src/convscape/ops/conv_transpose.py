@@ -6,7 +6,6 @@ kernels again; and as the kernels go by phases, no zero is inserted or multiplie
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -30,7 +29,7 @@ from convscape.ops.bridge import (
     tensor,
     threads,
 )
-from convscape.ops.conv import check_bias
+from convscape.ops.conv import check_bias, gradients
 from convscape.ops.conv_grad import InputGrad
 
 
@@ -103,7 +102,7 @@ def conv_transpose2d(
     if needs_grad(x, weight):
         y = InputGrad.apply(x, weight, spatial, geometry, kernels)
     else:
-        y = tensor(kernels[0].input_grad(array(x), array(weight), geometry, spatial, threads()))
+        y = tensor(kernels[1].input_grad(array(x), array(weight), geometry, spatial, threads()))
     return y if bias is None else y.add_(bias[:, None, None])  # in place: y is ours
 
 
@@ -111,8 +110,8 @@ def conv_transpose2d(
 def plan(
     shape: torch.Size, weight_shape: torch.Size, dtype: str, device: str, stride: Any,
     padding: Any, output_padding: Any, groups: int, dilation: Any, algorithm: str,
-) -> tuple[Geometry, tuple[int, int], tuple[Any, Any] | None]:  # fmt: skip
-    """What `geometry_of` finds, and the modules for both gradients; None for the framework."""
+) -> tuple[Geometry, tuple[int, int], tuple[Any, Any, Any] | None]:  # fmt: skip
+    """What `geometry_of` finds, and the modules as `conv.plan`; None for the framework."""
     geometry, spatial = geometry_of(
         shape, weight_shape, stride, padding, output_padding, groups, dilation
     )
@@ -122,8 +121,7 @@ def plan(
     row = choose(wanted, algorithm)
     if row.module is None:
         return geometry, spatial, None
-    along = choose(replace(wanted, direction="weight_gradient"), algorithm)
-    return geometry, spatial, (load(row), load(along))
+    return geometry, spatial, (load(row), *gradients(wanted, algorithm))
 
 
 def check(

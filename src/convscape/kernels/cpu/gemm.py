@@ -8,7 +8,8 @@ row of the kernel is one run of products (r fixed, s and c inside), and three pr
 
 - forward: rows are output pixels;
 - input gradient: the adjoint window. A stride s splits the pixels of dx into s phases, and each
-  phase is a forward problem over the kernel cells that reach it: zeros are never multiplied;
+  phase is a forward problem over the kernel cells that reach it: zeros are never multiplied.
+  Phases of few channels are computed together (`gemm_folded`);
 - weight gradient (`gemm_weight`): rows are the (r, s, c) of the weights, and the sum runs over
   pixels.
 
@@ -21,6 +22,7 @@ V. Dumoulin and F. Visin, arXiv 1603.07285, section 4.
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.clear import clear
+from convscape.kernels.cpu.gemm_folded import folded, folded_weight, unfold
 from convscape.kernels.cpu.gemm_pack import packed
 from convscape.kernels.cpu.gemm_pixels import correlate
 from convscape.kernels.cpu.gemm_pointwise import pointwise
@@ -103,7 +105,16 @@ def input_grad(
     line, dx = blank((dy.shape[0], geometry.in_channels, *spatial), dy.dtype, last)
     if dx.size == 0:
         return dx
-    padding, products, unmet = input_products(geometry, dy.shape[0], *spatial, last)
+    dense = folded(geometry, dy.itemsize)
+    if dense is not None:
+        cells = [m + w.kernel - 1 for m, w in zip(dy.shape[2:], dense.windows, strict=True)]
+        memory, apart = blank((dy.shape[0], dense.in_channels, *cells), dy.dtype, True)
+        _products(
+            dy, folded_weight(weight, geometry, dense), dense, apart.shape, True, memory, threads
+        )
+        unfold(apart, geometry, dx, threads)
+        return dx
+    _, _, unmet = input_products(geometry, dy.shape[0], *spatial, last)
     height, width = geometry.windows
     clear(dx, (height.stride, width.stride), unmet, threads)
     if not last and _is_pointwise(dy, geometry):
@@ -114,11 +125,20 @@ def input_grad(
         view = _strided(dx, geometry, dy.shape)
         pointwise(dy, backwards, None, False, groups, view, threads)
         return dx
+    _products(dy, weight, geometry, dx.shape, last, line, threads)
+    return dx
+
+
+def _products(
+    dy: Array, weight: Array, geometry: Geometry, shape: tuple[int, ...], last: bool, line: Array,
+    threads: int,
+) -> None:  # fmt: skip
+    """Fill the memory of an input gradient of this shape, channels-last or plain, by phases."""
+    padding, products, _ = input_products(geometry, shape[0], shape[2], shape[3], last)
     memory = padded(dy, padding, threads)[0]
     weights = packed(_grouped(weight, geometry).transpose(0, 2, 1, 3, 4), threads)
     for product in products:
         correlate(memory, weights, product, None, False, line, threads)
-    return dx
 
 
 def _is_pointwise(x: Array, geometry: Geometry) -> bool:
