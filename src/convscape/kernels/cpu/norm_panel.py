@@ -115,7 +115,7 @@ def moments(x, panel, channels, run, table, mean, square):
     # The first center: the mean of an eighth of the values, or of the first rows.
     some = min(max(1, many // 8), 32)
     end = last if some == many else count
-    _moments(some, step, count, end, at, (x,), (), (center,), (ones, squares))
+    _moments(some, step, count, end, at, (x,), (), (center,), (ones, squares), False)
     _fold(ones, error, count, channels, run)
     _fold(squares, found, count, channels, run)
     share = np.float64(channels) / ((some - 1) * count + end)
@@ -129,7 +129,7 @@ def moments(x, panel, channels, run, table, mean, square):
         some = min(_RUN, many - first)
         end = last if first + some == many else count
         start = at + first * step
-        _moments(some, step, count, end, start, (x,), (), (center,), (ones, squares))
+        _moments(some, step, count, end, start, (x,), (), (center,), (ones, squares), False)
         taken += np.float64((some - 1) * count + end) / channels
         waiting += some
         block += some
@@ -178,14 +178,14 @@ def _exact(x, panel, channels, run, c):
 
 
 @kernel
-def normalize(x, residual, y, panel, table, bound, adds):
+def normalize(x, residual, y, panel, table, bound, adds, past):
     """Y = scale (x - center) + shift + residual, and 0 where that is at or below the bound."""
     at, many, step, count, last = panel
     known = table[CENTER], table[SCALE], table[SHIFT], bound
     if adds:
-        _forward(many, step, count, last, at, (x, residual), (y,), known, ())
+        _forward(many, step, count, last, at, (x, residual), (y,), known, (), past)
     else:
-        _forward(many, step, count, last, at, (x,), (y,), known, ())
+        _forward(many, step, count, last, at, (x,), (y,), known, (), past)
 
 
 @kernel
@@ -205,8 +205,8 @@ def sums(x, dy, y, passed, panel, channels, run, table, bound, ones, products):
         end = last if first + some == many else count
         start = at + first * step
         if given:
-            _passed(some, step, count, end, start, (dy, y), (passed,), (), ())
-        _sums(some, step, count, end, start, (x, g), (), known, (first_sums, second_sums))
+            _passed(some, step, count, end, start, (dy, y), (passed,), (), (), False)
+        _sums(some, step, count, end, start, (x, g), (), known, (first_sums, second_sums), False)
         waiting += some
         if waiting + min(_RUN, many) > _RUN or first + some == many:
             _fold(first_sums, ones, count, channels, run)
@@ -215,11 +215,11 @@ def sums(x, dy, y, passed, panel, channels, run, table, bound, ones, products):
 
 
 @kernel
-def gradient(x, g, dx, panel, table, bound, training):
+def gradient(x, g, dx, panel, table, bound, training, past):
     """Dx = scale g + slope (x - center) + offset, of what ReLU passes of g."""
     at, many, step, count, last = panel
     known = (
         table[CENTER], table[SCALE], table[SHIFT], bound, table[SLOPE], table[OFFSET],
         1.0 if training else 0.0,
     )  # fmt: skip
-    _backward(many, step, count, last, at, (x, g), (dx,), known, ())
+    _backward(many, step, count, last, at, (x, g), (dx,), known, (), past)

@@ -93,7 +93,7 @@ def _affine(center, low, scale, shift, mean, var, weight, bias, first, epsilon):
 @team
 def forward_part(
     part, parts, step, x, residual, y, shape, weight, bias, found, partial, epsilon, training, adds,
-    relu,
+    relu, past,
 ):  # fmt: skip
     """Moments of the batch (unless `found` holds them), y, and the moments in `found`."""
     if divide(part, parts):
@@ -125,14 +125,14 @@ def forward_part(
             spread(center, table[CENTER], count, width, run)
             spread(scale, table[SCALE], count, width, run)
             spread(shift, table[SHIFT], count, width, run)
-            normalize(x, residual, y, panel, table, bound, adds)
+            normalize(x, residual, y, panel, table, bound, adds, past)
         group += 1
         first, width, panel = _panel(part, parts, shape, group)
 
 
 @team
 def forward_planes(
-    part, parts, x, residual, y, shape, weight, bias, found, epsilon, training, adds, relu
+    part, parts, x, residual, y, shape, weight, bias, found, epsilon, training, adds, relu, past
 ):
     """`forward_part` of a thread's channels in plain memory, one after the other."""
     if divide(part, parts):
@@ -154,13 +154,13 @@ def forward_planes(
             epsilon,
         )  # fmt: skip
         known = np.float64(center[0]), scale[0], shift[0], bound
-        planes.normalize(x, residual, y, c * run, images, run, step, known, adds)
+        planes.normalize(x, residual, y, c * run, images, run, step, known, adds, past)
 
 
 @team
 def backward_part(
     part, parts, step, x, dy, y, passed, dx, shape, weight, bias, found, partial, epsilon, training,
-    relu, grads,
+    relu, grads, past,
 ):  # fmt: skip
     """Dx, and dweight and dbias in `grads`; where y is given, what ReLU passes in `passed`."""
     if divide(part, parts):
@@ -202,15 +202,16 @@ def backward_part(
                     grads[1, first + c] = one
             spread(slope, table[SLOPE], count, width, run)
             spread(offset, table[OFFSET], count, width, run)
-            gradient(x, passed if given else dy, dx, panel, table, bound, training)
+            gradient(x, passed if given else dy, dx, panel, table, bound, training, past)
         group += 1
         first, width, panel = _panel(part, parts, shape, group)
 
 
 @team
 def backward_planes(
-    part, parts, x, dy, y, passed, dx, shape, weight, bias, found, epsilon, training, relu, grads
-):
+    part, parts, x, dy, y, passed, dx, shape, weight, bias, found, epsilon, training, relu, grads,
+    past,
+):  # fmt: skip
     """`backward_part` of a thread's channels in plain memory, one after the other."""
     if divide(part, parts):
         return
@@ -237,4 +238,4 @@ def backward_planes(
         offset = -scale[0] * one / count - slope * low[0]
         grads[0, c], grads[1, c] = product * s, one
         every = known[0], known[1], known[2], bound, slope, offset, 1.0 if training else 0.0
-        planes.gradient(x, passed if given else dy, dx, c * run, images, run, step, every)
+        planes.gradient(x, passed if given else dy, dx, c * run, images, run, step, every, past)

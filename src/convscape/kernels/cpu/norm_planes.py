@@ -57,7 +57,7 @@ def moments(x, at, images, run, step, pieces, center, room):
                 count = min(piece, run - c)
                 start = at + n * step + c
                 known = (np.float64(center[0]),)
-                _moments(many, step, count, start, (x,), (), known, room, 0)
+                _moments(many, step, count, start, (x,), (), known, room, 0, False)
         apart = ones[0] / values
         mean = np.float64(center[0]) + apart
         square = squares[0] - ones[0] * apart
@@ -86,12 +86,12 @@ def _exact(x, at, images, run, step):
 
 
 @kernel
-def normalize(x, residual, y, at, images, run, step, known, adds):
+def normalize(x, residual, y, at, images, run, step, known, adds, past):
     """Y = scale (x - center) + shift + residual, and 0 where that is at or below the bound."""
     if adds:
-        _forward(images, step, run, at, (x, residual), (y,), known, (), 0)
+        _forward(images, step, run, at, (x, residual), (y,), known, (), 0, past)
     else:
-        _forward(images, step, run, at, (x,), (y,), known, (), 0)
+        _forward(images, step, run, at, (x,), (y,), known, (), 0, past)
 
 
 @kernel
@@ -108,11 +108,11 @@ def sums(x, dy, y, passed, at, images, run, step, pieces, known, room):
             count = min(piece, run - c)
             start = at + n * step + c
             if given:
-                _passed(many, step, count, start, (dy, y), (passed,), (), (), 0)
-            _sums(many, step, count, start, (x, g), (), known, room, 0)
+                _passed(many, step, count, start, (dy, y), (passed,), (), (), 0, False)
+            _sums(many, step, count, start, (x, g), (), known, room, 0, False)
 
 
 @kernel
-def gradient(x, g, dx, at, images, run, step, known):
+def gradient(x, g, dx, at, images, run, step, known, past):
     """Dx = scale g + slope (x - center) + offset, of what ReLU passes of g."""
-    _backward(images, step, run, at, (x, g), (dx,), known, (), 0)
+    _backward(images, step, run, at, (x, g), (dx,), known, (), 0, past)
