@@ -52,7 +52,7 @@ def _backward(v: Values, read: Some, known: Some, sums: Some) -> Result:
 
 
 moments, moments_of_planes = rows(_moments, 4), planes(_moments)
-forward, forward_of_planes = rows(_forward, 2), planes(_forward)
+forward, forward_of_planes = rows(_forward, 1), planes(_forward)
 passed, passed_of_planes = rows(_passed, 4), planes(_passed)
 sums, sums_of_planes = rows(_sums, 4), planes(_sums)
-backward, backward_of_planes = rows(_backward, 2), planes(_backward)
+backward, backward_of_planes = rows(_backward, 1), planes(_backward)

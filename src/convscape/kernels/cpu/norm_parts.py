@@ -93,18 +93,14 @@ def forward_planes(
     bound = 0.0 if relu else np.nan
     room = np.empty(1), np.empty(1)
     pieces = planes.together(images, run)
-    values = np.empty((4, 1))
-    low, scale, shift = values[0], values[1], values[2]
     center = np.empty(1, x.dtype)
     for c in range(channels * part // parts, channels * (part + 1) // parts):
         if training:
             mean, square = planes.moments(x, c * run, images, run, step, pieces, center, room)
             found[0, c], found[1, c] = mean, square / (images * run)
-        affine(
-            center, low, scale, shift, found[0, c : c + 1], found[1, c : c + 1], weight, bias, c,
-            epsilon,
-        )  # fmt: skip
-        known = np.float64(center[0]), scale[0], shift[0], bound
+        mean, var = found[0, c], found[1, c]
+        high, _low, scale, shift = planes.affine(center, mean, var, weight, bias, c, epsilon)
+        known = high, scale, shift, bound
         planes.normalize(x, residual, y, c * run, images, run, step, known, adds, past)
 
 
@@ -166,21 +162,17 @@ def backward_planes(
     bound = 0.0 if relu and not given else np.nan
     room = np.empty(1), np.empty(1)
     pieces = planes.together(images, run)
-    values = np.empty((4, 1))
-    low, scale, shift = values[0], values[1], values[2]
     center = np.empty(1, x.dtype)
     for c in range(channels * part // parts, channels * (part + 1) // parts):
-        var = found[1, c : c + 1]
-        affine(
-            center, low, scale, shift, found[0, c : c + 1], var, weight, bias, c, epsilon
-        )  # fmt: skip
-        known = np.float64(center[0]), scale[0], shift[0], bound
+        mean, var = found[0, c], found[1, c]
+        high, low, scale, shift = planes.affine(center, mean, var, weight, bias, c, epsilon)
+        known = high, scale, shift, bound
         planes.sums(x, dy, y, passed, c * run, images, run, step, pieces, known, room)
         one, product = room[0][0], room[1][0]
-        product -= low[0] * one
-        s = 1 / np.sqrt(var[0] + epsilon)
-        slope = -scale[0] * s * s * product / count
-        offset = -scale[0] * one / count - slope * low[0]
+        product -= low * one
+        s = 1 / np.sqrt(var + epsilon)
+        slope = -scale * s * s * product / count
+        offset = -scale * one / count - slope * low
         grads[0, c], grads[1, c] = product * s, one
-        every = known[0], known[1], known[2], bound, slope, offset, 1.0 if training else 0.0
+        every = high, scale, shift, bound, slope, offset, 1.0 if training else 0.0
         planes.gradient(x, passed if given else dy, dx, c * run, images, run, step, every, past)
