@@ -18,6 +18,10 @@ COLUMNS = 1024
 
 _PIXELS = 256  # elements that a row of several pixels has: several rows lie in one piece of memory
 
+_CELLS = (
+    1024  # elements of a row that are mapped at a time: their coefficients stay in the L1 cache
+)
+
 _RUN = 128  # rows that a sum in the arrays' precision may be long
 _GUESS = 8  # rows that a first guess of the mean is taken of
 _PANEL = 1 << 16  # elements that a panel in plain memory should have to stay in the L2 cache
@@ -153,11 +157,13 @@ def _exact(x, panel, channels, run, c):
 def normalize(x, residual, y, panel, table, bound, adds, past):
     """Y = scale (x - center) + shift + residual, and 0 where that is at or below the bound."""
     at, many, step, count, last = panel
-    known = table[CENTER], table[SCALE], table[SHIFT], bound
-    if adds:
-        _forward(many, step, count, last, at, (x, residual), (y,), known, (), past)
-    else:
-        _forward(many, step, count, last, at, (x,), (y,), known, (), past)
+    for k in range(0, count, _CELLS):
+        known = table[CENTER, k:], table[SCALE, k:], table[SHIFT, k:], bound
+        some, end = min(_CELLS, count - k), min(_CELLS, last - k)
+        if adds:
+            _forward(many, step, some, end, at + k, (x, residual), (y,), known, (), past)
+        else:
+            _forward(many, step, some, end, at + k, (x,), (y,), known, (), past)
 
 
 @kernel
@@ -186,8 +192,11 @@ def sums(x, dy, y, passed, panel, channels, run, table, bound, ones, products):
 def gradient(x, g, dx, panel, table, bound, training, past):
     """Dx = scale g + slope (x - center) + offset, of what ReLU passes of g."""
     at, many, step, count, last = panel
-    known = (
-        table[CENTER], table[SCALE], table[SHIFT], bound, table[SLOPE], table[OFFSET],
-        1.0 if training else 0.0,
-    )  # fmt: skip
-    _backward(many, step, count, last, at, (x, g), (dx,), known, (), past)
+    whether = 1.0 if training else 0.0
+    for k in range(0, count, _CELLS):
+        known = (
+            table[CENTER, k:], table[SCALE, k:], table[SHIFT, k:], bound,
+            table[SLOPE, k:], table[OFFSET, k:], whether,
+        )  # fmt: skip
+        some, end = min(_CELLS, count - k), min(_CELLS, last - k)
+        _backward(many, step, some, end, at + k, (x, g), (dx,), known, (), past)
