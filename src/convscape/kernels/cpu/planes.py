@@ -84,13 +84,17 @@ class _Planes(Emitter):
                 for p, value in zip(places[u], found, strict=True):
                     builder.store(value, p)
 
-            def vectors(c: Any, direct: bool) -> None:
+            def vectors(c: Any) -> None:
                 for u in range(self.together):
-                    vector(u, builder.add(c, _I64(u * self.lanes)), None, direct)
+                    vector(u, builder.add(c, _I64(u * self.lanes)))
 
-            self._either(past, writes, lambda direct: self._loop(
-                _I64(0), whole, wide, lambda c: vectors(c, direct)
-            ))  # fmt: skip
+            def walk(direct: bool) -> None:
+                if direct:  # what is written this way waits for memory: one at a time will do
+                    self._loop(_I64(0), whole, self.lanes, lambda c: vector(0, c, None, True))
+                else:
+                    self._loop(_I64(0), whole, wide, vectors)
+
+            self._either(past, writes, walk)
             # What is left: fewer whole vectors than are taken together, and a part of one.
             for u in range(self.together - 1):
                 c = builder.add(whole, _I64(u * self.lanes))
