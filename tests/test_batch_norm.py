@@ -14,6 +14,7 @@ from torch.nn import functional
 from convscape import ops
 from convscape.arithmetic import InputError
 from convscape.kernels import Problem, choose, load, reference
+from convscape.kernels.cpu import caches
 from tests.cases import DTYPES, LAYOUTS, TOLERANCE, contiguous, error
 
 SHAPES = (
@@ -78,6 +79,25 @@ def test_the_kernels_agree_with_the_formula(shape: tuple[int, ...], dtype: Any) 
             for n, (mine, want) in enumerate(zip(results, grads, strict=True)):
                 if not (n == 1 and relu and y is None):  # what ReLU passes is given with y alone
                     assert error(mine, want) < tolerance
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("order", [np.array, last], ids=["plain", "last"])
+def test_what_is_written_past_the_caches_has_the_same_bits(
+    order: Any, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((4, 64, 8, 8), (3, 16, 4, 4), (4, 19, 31, 33), (2, 3, 150, 151), (9, 80, 7, 7)):
+        fast = load(choose(Problem("batch_norm", shape)))
+        x, dy, residual = (order(rng.normal(size=shape).astype(dtype)) for _ in range(3))
+        results = []
+        for cache in (1 << 40, 0):
+            monkeypatch.setattr(caches, "last_cache", lambda cache=cache: cache)
+            y, moments = fast.normalize(x, None, None, None, 0.1, residual, True, 2)
+            grads = fast.normalize_grad(dy, x, y, None, None, moments, 0.1, True, True, 2)
+            results.append((y, *grads))
+        for usual, past in zip(*results, strict=True):
+            np.testing.assert_array_equal(usual, past)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

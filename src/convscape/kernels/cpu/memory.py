@@ -53,24 +53,26 @@ class _Store:
         self._by_size: dict[int, list[int]] = {}
         # A block may come back while the lock is held, from the garbage collector in this very
         # thread: it then waits here for whoever takes the lock next.
-        self._returned: deque[Array] = deque()
+        self._returned: deque[tuple[int, Array]] = deque()
         # At the interpreter's end modules go before the last arrays do.
         self._closed = False
         atexit.register(self._close)
 
-    def take(self, size: int) -> Array | None:
+    def take(self, size: int) -> tuple[int, Array] | None:
         with self._lock:
-            self._sort_in()
+            if self._returned:
+                self._sort_in()
             addresses = self._by_size.get(size)
             if not addresses:
                 return None
             self.held -= size
-            return self._by_address.pop(addresses.pop())
+            address = addresses.pop()
+            return address, self._by_address.pop(address)
 
-    def give(self, block: Array) -> None:
+    def give(self, address: int, block: Array) -> None:
         if self._closed:
             return
-        self._returned.append(block)
+        self._returned.append((address, block))
         if self._lock.acquire(blocking=False):
             try:
                 self._sort_in()
@@ -89,8 +91,7 @@ class _Store:
 
     def _sort_in(self) -> None:
         while self._returned:
-            block = self._returned.popleft()
-            address = _address(block)
+            address, block = self._returned.popleft()
             self._by_address[address] = block
             self._by_size.setdefault(block.nbytes, []).append(address)
             self.held += block.nbytes
@@ -106,21 +107,21 @@ _store = _Store()
 class _Block:
     """A block in use: the base of the array on it, so it lives as long as any view."""
 
-    __slots__ = ("__array_interface__", "block", "give")
+    __slots__ = ("__array_interface__", "address", "block", "give")
 
-    def __init__(self, block: Array, size: int) -> None:
+    def __init__(self, address: int, block: Array, count: int, dtype: np.dtype[Any]) -> None:
+        self.address = address
         self.block = block
         self.give = _store.give  # bound here: at the interpreter's end the module is gone first
-        address = _address(block)
         self.__array_interface__ = {
             "version": 3,
-            "shape": (size,),
-            "typestr": "|u1",
+            "shape": (count,),
+            "typestr": dtype.str,
             "data": (address + -address % LINE, False),
         }
 
     def __del__(self) -> None:
-        self.give(self.block)
+        self.give(self.address, self.block)
 
 
 def empty(count: int, dtype: Any) -> Array:
@@ -144,11 +145,13 @@ def empty(count: int, dtype: Any) -> Array:
         small = np.empty(size + LINE, np.uint8)
         return np.ndarray((count,), dtype, small, -_address(small) % LINE)
     rounded = _rounded(size + LINE)
-    block = _store.take(rounded)
-    if block is None:
+    found = _store.take(rounded)
+    if found is None:
         check(size)
         block = np.empty(rounded, np.uint8)
-    return np.asarray(_Block(block, size)).view(dtype)
+        found = _address(block), block
+    address, block = found
+    return np.asarray(_Block(address, block, count, dtype))
 
 
 def check(size: int) -> None:

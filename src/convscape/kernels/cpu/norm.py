@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convscape.kernels.cpu import memory
+from convscape.kernels.cpu import caches, memory
 from convscape.kernels.cpu import norm_parts as parts
 from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.layout import Array
@@ -68,19 +68,20 @@ def normalize(
     moments = np.empty((2, shape[1]))
     if statistics is not None:
         moments[0], moments[1] = statistics
+    past = caches.exceeds((2 if residual is None else 3) * x.nbytes)
     threads = _threads(x, threads)
     if shape[2] >= PLANES_FROM:
         launch(
             parts.forward_planes, threads,
             given, added, y, shape, _vector(weight, x), _vector(bias, x), moments,
-            float(epsilon), statistics is None, residual is not None, relu,
+            float(epsilon), statistics is None, residual is not None, relu, past,
         )  # fmt: skip
         return _shaped(y, x, layout), moments
     _steps(
         parts.forward_part, shape, threads, statistics is None,
         given, added, y, shape, _vector(weight, x), _vector(bias, x), moments,
         np.empty((threads, 2, shape[1])), float(epsilon), statistics is None,
-        residual is not None, relu,
+        residual is not None, relu, past,
     )  # fmt: skip
     return _shaped(y, x, layout), moments
 
@@ -123,18 +124,19 @@ def normalize_grad(
         out, passed = _memory(y, layout), _result(given)
     dx = _result(given)
     grads = np.empty((2, shape[1]), x.dtype)
+    past = caches.exceeds((3 if y is None else 5) * x.nbytes)
     threads = _threads(x, threads)
     if shape[2] >= PLANES_FROM:
         launch(
             parts.backward_planes, threads,
             given, above, out, passed, dx, shape, _vector(weight, x), _vector(bias, x), moments,
-            float(epsilon), training, relu, grads,
+            float(epsilon), training, relu, grads, past,
         )  # fmt: skip
         return _shaped(dx, x, layout), _shaped(passed, x, layout), grads
     _steps(
         parts.backward_part, shape, threads, True,
         given, above, out, passed, dx, shape, _vector(weight, x), _vector(bias, x), moments,
-        np.empty((threads, 2, shape[1])), float(epsilon), training, relu, grads,
+        np.empty((threads, 2, shape[1])), float(epsilon), training, relu, grads, past,
     )  # fmt: skip
     return _shaped(dx, x, layout), _shaped(passed, x, layout), grads
 

@@ -51,7 +51,7 @@ def _backward(v: Values, read: Some, known: Some, sums: Some) -> Result:
     return [v.fma(g, scale, along)], []
 
 
-moments, moments_of_planes = rows(_moments, 8), planes(_moments)
+moments, moments_of_planes = rows(_moments, 4), planes(_moments)
 forward, forward_of_planes = rows(_forward, 1), planes(_forward)
 passed, passed_of_planes = rows(_passed, 4), planes(_passed)
 sums, sums_of_planes = rows(_sums, 4), planes(_sums)

@@ -9,7 +9,8 @@ channels: no loop is short. Larger planes are left to `norm_planes`.
 import numpy as np
 
 from convscape.kernels.cpu import norm_formulas as formulas
-from convscape.kernels.cpu.jit import kernel, reduction
+from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.norm_channels import fold, spread
 from convscape.kernels.cpu.rows import PAD
 
 COLUMNS = 1024
@@ -17,8 +18,12 @@ COLUMNS = 1024
 
 _PIXELS = 256  # elements that a row of several pixels has: several rows lie in one piece of memory
 
+_CELLS = (
+    1024  # elements of a row that are mapped at a time: their coefficients stay in the L1 cache
+)
+
 _RUN = 128  # rows that a sum in the arrays' precision may be long
-_BLOCK = 256  # rows about one center
+_GUESS = 8  # rows that a first guess of the mean is taken of
 _PANEL = 1 << 16  # elements that a panel in plain memory should have to stay in the L2 cache
 
 CENTER, SCALE, SHIFT, SLOPE, OFFSET, FIRST, SECOND = range(7)
@@ -67,95 +72,66 @@ def table_for(x, panel):
 
 
 @kernel
-def spread(values, line, count, channels, run):
-    """Write a number a channel to the elements of a row."""
-    for k in range(0, count, channels * run):
-        for c in range(min(channels, -(-(count - k) // run))):
-            cells = line[k + c * run : min(count, k + (c + 1) * run)]
-            for i in range(len(cells)):
-                cells[i] = values[c]
+def moments(x, panel, channels, run, table, mean, square):
+    """Each channel's mean and Σ (x - mean)²: about a guess; if that was bad, about what it found.
 
-
-@reduction
-def _fold(line, total, count, channels, run):
-    """Add a row of sums to a channel's in float64, and start again at 0."""
-    if run == 1:
-        for k in range(0, count, channels):
-            cells = line[k : k + channels]
-            for c in range(channels):
-                total[c] += np.float64(cells[c])
-    else:
+    The distance D of a mean from its center costs digits: squares sum to m (var + D²). With centers
+    within two deviations of the means that are two bits. So one pass over a share is enough, but
+    for outliers among the rows of the guess.
+    """
+    _at, many, _step, count, last = panel
+    values = np.float64((many - 1) * count + last) / channels
+    centers, ones, squares = np.empty(channels, x.dtype), np.empty(channels), np.empty(channels)
+    _guess(x, panel, channels, run, table, centers, ones, squares)
+    for _ in range(2):
+        _about(x, panel, channels, run, table, centers, ones, squares)
+        bad = 0
         for c in range(channels):
-            cells = line[c * run : min(count, (c + 1) * run)]
-            found = 0.0
-            for i in range(len(cells)):
-                found += np.float64(cells[i])
-            total[c] += found
-    for i in range(len(line)):
-        line[i] = 0
+            apart = ones[c] / values
+            mean[c] = np.float64(centers[c]) + apart
+            square[c] = squares[c] - ones[c] * apart
+            bad += apart * apart * values > 4 * square[c]
+        if bad == 0:
+            break
+        for c in range(channels):
+            centers[c] = mean[c]
+    for c in range(channels):
+        # Also where a sum overflowed, or met NaN.
+        if not np.isfinite(square[c]):
+            mean[c], square[c] = _exact(x, panel, channels, run, c)
+        square[c] = max(square[c], 0.0) if square[c] == square[c] else np.nan
 
 
 @kernel
-def moments(x, panel, channels, run, table, mean, square):
-    """Each channel's mean and Σ (x - mean)²: blocks about the mean so far, combined by Chan.
-
-    The distance D of a block's mean from its center costs digits: its squares sum to m (var + D²).
-    But D² is in the total variance too, weighed as heavily, because the center is the mean of no
-    fewer values; the relative error of the total stays that of a short sum.
-    """
+def _guess(x, panel, channels, run, table, centers, ones, squares):
+    """The mean of a few rows here and there."""
     at, many, step, count, last = panel
-    center, ones, squares = table[CENTER], table[FIRST], table[SECOND]
-    centers, totals = np.empty(channels, x.dtype), np.zeros((2, channels))
-    error, found = totals[0], totals[1]
+    some = min(many, _GUESS)
+    apart = many // some
+    end = last if (some - 1) * apart == many - 1 else count
+    share = channels / np.float64((some - 1) * count + end)
     for c in range(channels):
-        centers[c] = x[at + c * run]
-        mean[c] = 0
-        square[c] = 0
-    spread(centers, center, count, channels, run)
-    # The first center: the mean of an eighth of the values, or of the first rows.
-    some = min(max(1, many // 8), 32)
-    end = last if some == many else count
-    _moments(some, step, count, end, at, (x,), (), (center,), (ones, squares))
-    _fold(ones, error, count, channels, run)
-    _fold(squares, found, count, channels, run)
-    share = np.float64(channels) / ((some - 1) * count + end)
+        centers[c] = 0
+    _about(x, (at, some, apart * step, count, end), channels, run, table, centers, ones, squares)
     for c in range(channels):
-        centers[c] = np.float64(centers[c]) + error[c] * share
-        error[c] = 0
-        found[c] = 0
-    seen, taken, waiting, block = 0.0, 0.0, 0, 0
+        centers[c] = ones[c] * share
+
+
+@kernel
+def _about(x, panel, channels, run, table, centers, total, squares):
+    """Σ (x - center) and Σ (x - center)², of short sums in the arrays' precision."""
+    at, many, step, count, last = panel
+    center, ones, twos = table[CENTER], table[FIRST], table[SECOND]
     spread(centers, center, count, channels, run)
+    for c in range(channels):
+        total[c], squares[c] = 0, 0
     for first in range(0, many, _RUN):
         some = min(_RUN, many - first)
         end = last if first + some == many else count
         start = at + first * step
-        _moments(some, step, count, end, start, (x,), (), (center,), (ones, squares))
-        taken += np.float64((some - 1) * count + end) / channels
-        waiting += some
-        block += some
-        final = first + some == many
-        if final or waiting + min(_RUN, many) > _RUN:
-            _fold(ones, error, count, channels, run)
-            _fold(squares, found, count, channels, run)
-            waiting = 0
-            if final or block >= _BLOCK:
-                whole = seen + taken
-                one, between, share = 1 / taken, seen * taken / whole, taken / whole
-                for c in range(channels):
-                    apart = np.float64(centers[c]) + error[c] * one - mean[c]
-                    inner = found[c] - error[c] * error[c] * one
-                    square[c] += inner + apart * apart * between
-                    mean[c] += apart * share
-                    centers[c] = mean[c]
-                    error[c] = 0
-                    found[c] = 0
-                seen, taken, block = whole, 0.0, 0
-                if not final:
-                    spread(centers, center, count, channels, run)
-    for c in range(channels):
-        if not np.isfinite(square[c]):
-            mean[c], square[c] = _exact(x, panel, channels, run, c)
-        square[c] = max(square[c], 0.0) if square[c] == square[c] else np.nan
+        _moments(some, step, count, end, start, (x,), (), (center,), (ones, twos), False)
+        fold(ones, total, count, channels, run)
+        fold(twos, squares, count, channels, run)
 
 
 @kernel
@@ -178,14 +154,16 @@ def _exact(x, panel, channels, run, c):
 
 
 @kernel
-def normalize(x, residual, y, panel, table, bound, adds):
+def normalize(x, residual, y, panel, table, bound, adds, past):
     """Y = scale (x - center) + shift + residual, and 0 where that is at or below the bound."""
     at, many, step, count, last = panel
-    known = table[CENTER], table[SCALE], table[SHIFT], bound
-    if adds:
-        _forward(many, step, count, last, at, (x, residual), (y,), known, ())
-    else:
-        _forward(many, step, count, last, at, (x,), (y,), known, ())
+    for k in range(0, count, _CELLS):
+        known = table[CENTER, k:], table[SCALE, k:], table[SHIFT, k:], bound
+        some, end = min(_CELLS, count - k), min(_CELLS, last - k)
+        if adds:
+            _forward(many, step, some, end, at + k, (x, residual), (y,), known, (), past)
+        else:
+            _forward(many, step, some, end, at + k, (x,), (y,), known, (), past)
 
 
 @kernel
@@ -199,27 +177,26 @@ def sums(x, dy, y, passed, panel, channels, run, table, bound, ones, products):
     for c in range(channels):
         ones[c] = 0
         products[c] = 0
-    waiting = 0
     for first in range(0, many, _RUN):
         some = min(_RUN, many - first)
         end = last if first + some == many else count
         start = at + first * step
         if given:
-            _passed(some, step, count, end, start, (dy, y), (passed,), (), ())
-        _sums(some, step, count, end, start, (x, g), (), known, (first_sums, second_sums))
-        waiting += some
-        if waiting + min(_RUN, many) > _RUN or first + some == many:
-            _fold(first_sums, ones, count, channels, run)
-            _fold(second_sums, products, count, channels, run)
-            waiting = 0
+            _passed(some, step, count, end, start, (dy, y), (passed,), (), (), False)
+        _sums(some, step, count, end, start, (x, g), (), known, (first_sums, second_sums), False)
+        fold(first_sums, ones, count, channels, run)
+        fold(second_sums, products, count, channels, run)
 
 
 @kernel
-def gradient(x, g, dx, panel, table, bound, training):
+def gradient(x, g, dx, panel, table, bound, training, past):
     """Dx = scale g + slope (x - center) + offset, of what ReLU passes of g."""
     at, many, step, count, last = panel
-    known = (
-        table[CENTER], table[SCALE], table[SHIFT], bound, table[SLOPE], table[OFFSET],
-        1.0 if training else 0.0,
-    )  # fmt: skip
-    _backward(many, step, count, last, at, (x, g), (dx,), known, ())
+    whether = 1.0 if training else 0.0
+    for k in range(0, count, _CELLS):
+        known = (
+            table[CENTER, k:], table[SCALE, k:], table[SHIFT, k:], bound,
+            table[SLOPE, k:], table[OFFSET, k:], whether,
+        )  # fmt: skip
+        some, end = min(_CELLS, count - k), min(_CELLS, last - k)
+        _backward(many, step, some, end, at + k, (x, g), (dx,), known, (), past)

@@ -7,7 +7,7 @@ stay in registers, and what the first pass has read is in a cache for the second
 import numpy as np
 
 from convscape.kernels.cpu import norm_formulas as formulas
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.jit import inlined, kernel
 
 FROM = 32
 """Elements of a plane from which on this is faster than `norm_panel`: two vectors of them."""
@@ -28,7 +28,7 @@ def together(images, run):
     return max(1, min(images, 32 // -(-run // 64))), run
 
 
-@kernel
+@inlined
 def _guess(x, at, images, run, step):
     """The mean of a few values here and there."""
     total = 0.0
@@ -37,7 +37,7 @@ def _guess(x, at, images, run, step):
     return total / 8
 
 
-@kernel
+@inlined
 def moments(x, at, images, run, step, pieces, center, room):
     """A channel's mean and Σ (x - mean)²: about a guess, and about what that found if it was bad.
 
@@ -57,7 +57,7 @@ def moments(x, at, images, run, step, pieces, center, room):
                 count = min(piece, run - c)
                 start = at + n * step + c
                 known = (np.float64(center[0]),)
-                _moments(many, step, count, start, (x,), (), known, room, 0)
+                _moments(many, step, count, start, (x,), (), known, room, 0, False)
         apart = ones[0] / values
         mean = np.float64(center[0]) + apart
         square = squares[0] - ones[0] * apart
@@ -85,16 +85,31 @@ def _exact(x, at, images, run, step):
     return mean, square
 
 
-@kernel
-def normalize(x, residual, y, at, images, run, step, known, adds):
+@inlined
+def affine(center, mean, var, weight, bias, c, epsilon):
+    """`norm_channels.affine` of one channel: center, the mean's low part, scale and shift."""
+    center[0] = mean
+    high = np.float64(center[0])
+    low = mean - high if np.isfinite(high) else 0.0
+    scale = 1 / np.sqrt(var + epsilon)
+    if len(weight) > 0:
+        scale *= np.float64(weight[c])
+    shift = -low * scale
+    if len(bias) > 0:
+        shift += np.float64(bias[c])
+    return high, low, scale, shift
+
+
+@inlined
+def normalize(x, residual, y, at, images, run, step, known, adds, past):
     """Y = scale (x - center) + shift + residual, and 0 where that is at or below the bound."""
     if adds:
-        _forward(images, step, run, at, (x, residual), (y,), known, (), 0)
+        _forward(images, step, run, at, (x, residual), (y,), known, (), 0, past)
     else:
-        _forward(images, step, run, at, (x,), (y,), known, (), 0)
+        _forward(images, step, run, at, (x,), (y,), known, (), 0, past)
 
 
-@kernel
+@inlined
 def sums(x, dy, y, passed, at, images, run, step, pieces, known, room):
     """A channel's Σ g and Σ g (x - center), in `room`; where y is given, g is in `passed`."""
     some, piece = pieces
@@ -108,11 +123,11 @@ def sums(x, dy, y, passed, at, images, run, step, pieces, known, room):
             count = min(piece, run - c)
             start = at + n * step + c
             if given:
-                _passed(many, step, count, start, (dy, y), (passed,), (), (), 0)
-            _sums(many, step, count, start, (x, g), (), known, room, 0)
+                _passed(many, step, count, start, (dy, y), (passed,), (), (), 0, False)
+            _sums(many, step, count, start, (x, g), (), known, room, 0, False)
 
 
-@kernel
-def gradient(x, g, dx, at, images, run, step, known):
+@inlined
+def gradient(x, g, dx, at, images, run, step, known, past):
     """Dx = scale g + slope (x - center) + offset, of what ReLU passes of g."""
-    _backward(images, step, run, at, (x, g), (dx,), known, (), 0)
+    _backward(images, step, run, at, (x, g), (dx,), known, (), 0, past)

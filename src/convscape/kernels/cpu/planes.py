@@ -28,23 +28,24 @@ _I64 = ir.IntType(64)
 def planes(formula: Formula) -> Callable[..., None]:
     """An intrinsic that applies a formula along planes.
 
-    The intrinsic is `f(many, step, count, at, reads, writes, known, sums, to)`: integers,
+    The intrinsic is `f(many, step, count, at, reads, writes, known, sums, to, past)`: integers,
     tuples of one-dimensional contiguous arrays of one floating dtype, a tuple of numbers, a tuple
-    of float64 arrays, and an index into these.
+    of float64 arrays and an index into these; and whether to write past the caches.
     """
 
     @intrinsic
     def walk(
         _context: Any, many: Any, step: Any, count: Any, at: Any, reads: Any,
-        writes: Any, known: Any, sums: Any, to: Any,
+        writes: Any, known: Any, sums: Any, to: Any, past: Any,
     ) -> Any:  # fmt: skip
-        signature = types.void(*[types.intp] * 4, reads, writes, known, sums, types.intp)
+        integer = types.intp
+        signature = types.void(*[integer] * 4, reads, writes, known, sums, integer, types.boolean)
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             scalar = ir.FloatType() if reads.types[0].dtype == types.float32 else ir.DoubleType()
             given = [members(context, builder, sig, args, n) for n in range(4, 8)]
             emitter = _Planes(builder, scalar, formula, TOGETHER)
-            emitter.planes(args[:4], given[0], given[1], given[2], given[3], args[8])
+            emitter.planes(args[:4], given[0], given[1], given[2], given[3], *args[8:])
             return context.get_dummy_value()
 
         return signature, generate
@@ -56,7 +57,7 @@ class _Planes(Emitter):
     """Writes the loops over planes and along them."""
 
     def planes(
-        self, numbers: Some, reads: Some, writes: Some, known: Some, sums: Some, to: Any
+        self, numbers: Some, reads: Some, writes: Some, known: Some, sums: Some, to: Any, past: Any
     ) -> None:
         """All planes, then what their sums add to."""
         builder = self.builder
@@ -70,15 +71,16 @@ class _Planes(Emitter):
             builder.store(self.values.zero, place)
         wide = self.lanes * self.together
         whole = builder.and_(count, _I64(-wide))
+        past = self._past(past, writes, at, step)
 
         def plane(r: Any) -> None:
             start = builder.add(at, builder.mul(r, step))
             source = [builder.gep(p, [start]) for p in reads]
             target = [builder.gep(p, [start]) for p in writes]
 
-            def vector(u: int, c: Any, limit: Any = None) -> None:
+            def vector(u: int, c: Any, limit: Any = None, direct: bool = False) -> None:
                 before = [builder.load(p) for p in places[u]]
-                found = self._one(c, source, target, coefficients, before, limit)
+                found = self._one(c, source, target, coefficients, before, limit, direct)
                 for p, value in zip(places[u], found, strict=True):
                     builder.store(value, p)
 
@@ -86,7 +88,13 @@ class _Planes(Emitter):
                 for u in range(self.together):
                     vector(u, builder.add(c, _I64(u * self.lanes)))
 
-            self._loop(_I64(0), whole, wide, vectors)
+            def walk(direct: bool) -> None:
+                if direct:  # what is written this way waits for memory: one at a time will do
+                    self._loop(_I64(0), whole, self.lanes, lambda c: vector(0, c, None, True))
+                else:
+                    self._loop(_I64(0), whole, wide, vectors)
+
+            self._either(past, writes, walk)
             # What is left: fewer whole vectors than are taken together, and a part of one.
             for u in range(self.together - 1):
                 c = builder.add(whole, _I64(u * self.lanes))
@@ -98,6 +106,7 @@ class _Planes(Emitter):
                 vector(self.together - 1, c, builder.sub(count, c))
 
         self._loop(_I64(0), many, 1, plane)
+        self._settle(past, writes)
         for n, total in enumerate(sums):
             taken = [builder.load(some[n]) for some in places]
             while len(taken) > 1:

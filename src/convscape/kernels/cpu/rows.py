@@ -59,9 +59,10 @@ Formula = Callable[[Values, Some, Some, Some], tuple[Some, Some]]
 def rows(formula: Formula, together: int) -> Callable[..., None]:
     """An intrinsic that applies a formula along rows.
 
-    The intrinsic is `f(many, step, count, last, at, reads, writes, known, sums)`: integers, and
-    tuples of one-dimensional contiguous arrays of one floating dtype; a coefficient may be a number
-    instead, the same for all elements. At least one array is read.
+    The intrinsic is `f(many, step, count, last, at, reads, writes, known, sums, past)`: integers,
+    and tuples of one-dimensional contiguous arrays of one floating dtype; a coefficient may be a
+    number instead, the same for all elements; and whether to write past the caches. At least one
+    array is read.
 
     Args:
         formula: What is computed.
@@ -71,14 +72,15 @@ def rows(formula: Formula, together: int) -> Callable[..., None]:
     @intrinsic
     def walk(
         _context: Any, many: Any, step: Any, count: Any, last: Any, at: Any, reads: Any,
-        writes: Any, known: Any, sums: Any,
+        writes: Any, known: Any, sums: Any, past: Any,
     ) -> Any:  # fmt: skip
-        signature = types.void(*[types.intp] * 5, reads, writes, known, sums)
+        signature = types.void(*[types.intp] * 5, reads, writes, known, sums, types.boolean)
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             scalar = ir.FloatType() if reads.types[0].dtype == types.float32 else ir.DoubleType()
             emitter = Emitter(builder, scalar, formula, together)
-            emitter.walk(*args[:5], *(members(context, builder, sig, args, n) for n in range(5, 9)))
+            given = [members(context, builder, sig, args, n) for n in range(5, 9)]
+            emitter.walk(args[:5], given[0], given[1], given[2], given[3], args[9])
             return context.get_dummy_value()
 
         return signature, generate
@@ -120,29 +122,30 @@ class Emitter:
         )
 
     def walk(
-        self, many: Any, step: Any, count: Any, last: Any, at: Any,
-        reads: Some, writes: Some, known: Some, sums: Some,
-    ) -> None:  # fmt: skip
+        self, numbers: Some, reads: Some, writes: Some, known: Some, sums: Some, past: Any
+    ) -> None:
         """All rows, several at a time."""
         builder = self.builder
+        many, step, count, last, at = numbers
         final = builder.sub(many, _constant(1))
         even = builder.icmp_signed("==", last, count)
         entire = builder.select(even, many, final)  # rows that are not cut short
         whole = builder.and_(count, _constant(-self.lanes))
+        past = self._past(past, writes, at, step)
         # Numbers are spread over a vector once.
         kept = [k if self._is_memory(k) else self._splat(k) for k in known]
 
         def group(r: Any) -> None:
-            numbers = [builder.add(r, _constant(u)) for u in range(self.together)]
-            starts = [builder.add(at, builder.mul(number, step)) for number in numbers]
+            these = [builder.add(r, _constant(u)) for u in range(self.together)]
+            starts = [builder.add(at, builder.mul(number, step)) for number in these]
             sources = [[builder.gep(p, [start]) for p in reads] for start in starts]
             targets = [[builder.gep(p, [start]) for p in writes] for start in starts]
             fits = builder.icmp_signed("<=", builder.add(r, _constant(self.together)), entire)
             full = builder.select(fits, whole, _constant(0))
-            self._loop(
+            self._either(past, writes, lambda direct: self._loop(
                 _constant(0), full, self.lanes,
-                lambda c: self._apply(c, sources, targets, kept, sums, None),
-            )  # fmt: skip
+                lambda c: self._apply(c, sources, targets, kept, sums, None, direct),
+            ))  # fmt: skip
             # What is left, vectors or rows, lane by lane: those that take no part add nothing.
             limits = [
                 builder.select(
@@ -151,7 +154,7 @@ class Emitter:
                         builder.icmp_signed("==", number, final), last, _constant(0)
                     ),
                 )
-                for number in numbers
+                for number in these
             ]  # fmt: skip
             self._loop(
                 full, count, self.lanes,
@@ -159,10 +162,38 @@ class Emitter:
             )  # fmt: skip
 
         self._loop(_constant(0), many, self.together, group)
+        self._settle(past, writes)
+
+    def _past(self, past: Any, writes: Some, at: Any, step: Any) -> Any:
+        """Whether to write past the caches: only whole vectors on boundaries of their own can."""
+        builder = self.builder
+        places = [builder.ptrtoint(builder.gep(p, [at]), _I64) for p in writes]
+        places.append(builder.mul(step, _constant(self.itemsize)))
+        for place in places:
+            within = builder.and_(place, _constant(self.itemsize * self.lanes - 1))
+            past = builder.and_(past, builder.icmp_signed("==", within, _constant(0)))
+        return past
+
+    def _either(self, past: Any, writes: Some, emit: Callable[[bool], None]) -> None:
+        """Code that writes to the caches, or past them."""
+        if not writes:
+            emit(False)
+            return
+        with self.builder.if_else(past, likely=False) as (direct, usual):
+            with direct:
+                emit(True)
+            with usual:
+                emit(False)
+
+    def _settle(self, past: Any, writes: Some) -> None:
+        """Wait for what was written past the caches: no other thread may come before it."""
+        if writes:
+            with self.builder.if_then(past, likely=False):
+                self.builder.fence("seq_cst")
 
     def _apply(
         self, c: Any, sources: Sequence[Some], targets: Sequence[Some], known: Some, sums: Some,
-        limits: Some | None,
+        limits: Some | None, direct: bool = False,
     ) -> None:  # fmt: skip
         """The formula on one vector of every row."""
         coefficients = [self._read(k, c) if self._is_memory(k) else k for k in known]
@@ -170,13 +201,14 @@ class Emitter:
         found: Some = [self.values.zero] * len(sums)
         for u, (source, target) in enumerate(zip(sources, targets, strict=True)):
             limit = None if limits is None else self.builder.sub(limits[u], c)
-            found = self._one(c, source, target, coefficients, found, limit)
+            found = self._one(c, source, target, coefficients, found, limit, direct)
         for p, value in zip(sums, found, strict=True):
             self._write(p, c, self.values.add(self._read(p, c), value))
 
     def _one(
-        self, c: Any, source: Some, target: Some, coefficients: Some, sums: Some, limit: Any
-    ) -> Some:
+        self, c: Any, source: Some, target: Some, coefficients: Some, sums: Some, limit: Any,
+        direct: bool = False,
+    ) -> Some:  # fmt: skip
         """The formula on a vector, its first `limit` lanes unless None; the new sums."""
         builder, align = self.builder, _I32(self.itemsize)
         if limit is None:
@@ -192,7 +224,9 @@ class Emitter:
             ]
         written, found = self.formula(self.values, read, coefficients, sums)
         for p, value in zip(target, written, strict=True):
-            if limit is None:
+            if direct:
+                self._write_past(p, c, value)
+            elif limit is None:
                 self._write(p, c, value)
             else:
                 builder.call(self._store, [value, self._place(p, c), align, mask])
@@ -206,6 +240,11 @@ class Emitter:
 
     def _write(self, pointer: Any, c: Any, value: Any) -> None:
         self.builder.store(value, self._place(pointer, c), align=self.itemsize)
+
+    def _write_past(self, pointer: Any, c: Any, value: Any) -> None:
+        """A store that reads no cache line first, and leaves none."""
+        store = self.builder.store(value, self._place(pointer, c), align=self.itemsize * self.lanes)
+        store.set_metadata("nontemporal", self.builder.module.add_metadata([_I32(1)]))
 
     @staticmethod
     def _is_memory(value: Any) -> bool:
