@@ -64,7 +64,7 @@ def normalize(
     shape = layout.panel
     given = _memory(x, layout)
     added = given if residual is None else _memory(residual, layout)
-    y = _result(given)
+    y = memory.empty(given.size, given.dtype)
     moments = np.empty((2, shape[1]))
     if statistics is not None:
         moments[0], moments[1] = statistics
@@ -121,8 +121,8 @@ def normalize_grad(
     given, above = _memory(x, layout), _memory(dy, layout)
     out, passed = _vector(None, x), above
     if y is not None:
-        out, passed = _memory(y, layout), _result(given)
-    dx = _result(given)
+        out, passed = _memory(y, layout), memory.empty(given.size, given.dtype)
+    dx = memory.empty(given.size, given.dtype)
     grads = np.empty((2, shape[1]), x.dtype)
     past = caches.exceeds((3 if y is None else 5) * x.nbytes)
     threads = _threads(x, threads)
@@ -219,11 +219,6 @@ def _memory(x: Array, layout: _Layout) -> Array:
     if layout.last:
         x = np.moveaxis(x, 1, -1)
     return np.ascontiguousarray(x).reshape(-1)
-
-
-def _result(x: Array) -> Array:
-    """Memory like x's; a tiny one is had before a cache line is found for it."""
-    return np.empty_like(x) if x.nbytes < 1 << 14 else memory.empty(x.size, x.dtype)
 
 
 def _shaped(y: Array, x: Array, layout: _Layout) -> Array:
