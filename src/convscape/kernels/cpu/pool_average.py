@@ -18,7 +18,7 @@ from convscape.kernels.cpu.pool_axes import (
     teams,
     whole,
 )  # fmt: skip
-from convscape.kernels.cpu.pool_flat import _totals_part, flat, spread
+from convscape.kernels.cpu.pool_flat import flat, flat_part, spread
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import total_lanes
 from convscape.kernels.cpu.pool_pairs import pairs_lanes
@@ -152,7 +152,7 @@ def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads
         rows, columns, _ = shares(divisors, x.dtype)
         if team is _average_part:
             weights: tuple[Any, ...] = rows, columns
-        elif team is _totals_part:
+        elif team is flat_part:
             weights = (spread(rows.tobytes(), columns.tobytes(), x.dtype),)
         else:
             weights = (rows[0] * columns[0],)
@@ -177,7 +177,7 @@ def _call(
     table = None if last else flat(geometry, spatial, itemsize)
     if table is not None:
         after = *table, prod(shape[:2]), prod(spatial)
-        return y_shape, _totals_part, teams(work, True), (), after
+        return y_shape, flat_part, teams(work, True), (), after
     after = *planes(shape, last), *both
     return y_shape, _average_part, teams(work, last), tables, after
 

@@ -26,7 +26,7 @@ from convscape.kernels.cpu.pool_axes import (
     teams,
     whole,
 )  # fmt: skip
-from convscape.kernels.cpu.pool_flat import _totals_part, flat, spread
+from convscape.kernels.cpu.pool_flat import flat, flat_part, spread
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import total_lanes, total_pairs
 from convscape.kernels.cpu.simd import SIMD
@@ -219,7 +219,7 @@ def average_grad(
         if table is not None and even:
             share = spread(rows.tobytes(), columns.tobytes(), dy.dtype)
             threads = min(threads, teams(dx.size * prod(geometry.kernel), True))
-            launch(_totals_part, threads, *given, share, *table)
+            launch(flat_part, threads, *given, share, *table)
         else:
             launch(_grad_part, min(threads, useful), *given, *before, rows, columns, even, *after)
     return dx
@@ -231,7 +231,7 @@ def _call(
 ) -> tuple[Any, ...]:
     """The threads worth starting, and the kernel's arguments around the shares.
 
-    And those of `_totals_part` behind the share, which serves where all count the same; or None.
+    And those of `flat_part` behind the share, which serves where all count the same; or None.
     """
     spatial = shape[2], shape[3]
     tables, both, (_, h_fall, _, w_fall) = backward(geometry, spatial)

@@ -100,7 +100,8 @@ _maxima, _maximum = flat_lanes(VECTORS, largest=True), flat_lanes(1, largest=Tru
 
 
 @team
-def _totals_part(part, parts, x, y, shares, offsets, masks, count, size):
+def flat_part(part, parts, x, y, shares, offsets, masks, count, size):
+    """The planes' totals times the cells' shares, or without shares (None) their maxima."""
     if divide(part, parts):
         return
     lanes = _LANE_BYTES // x.itemsize
@@ -109,27 +110,15 @@ def _totals_part(part, parts, x, y, shares, offsets, masks, count, size):
         many = VECTORS if plane + VECTORS <= end else 1
         for v in range((size + lanes - 1) // lanes):
             at, word, cell = plane * size, v * len(offsets), v * lanes
-            if many == VECTORS:
+            if shares is None:
+                if many == VECTORS:
+                    _maxima(x, at, size, offsets, masks, word, cell, x, y)
+                else:
+                    _maximum(x, at, size, offsets, masks, word, cell, x, y)
+            elif many == VECTORS:
                 _totals(x, at, size, offsets, masks, word, cell, shares, y)
             else:
                 _total(x, at, size, offsets, masks, word, cell, shares, y)
-        plane += many
-
-
-@team
-def _maxima_part(part, parts, x, y, offsets, masks, count, size):
-    if divide(part, parts):
-        return
-    lanes = _LANE_BYTES // x.itemsize
-    plane, end = count * part // parts, count * (part + 1) // parts
-    while plane < end:
-        many = VECTORS if plane + VECTORS <= end else 1
-        for v in range((size + lanes - 1) // lanes):
-            at, word, cell = plane * size, v * len(offsets), v * lanes
-            if many == VECTORS:
-                _maxima(x, at, size, offsets, masks, word, cell, x, y)
-            else:
-                _maximum(x, at, size, offsets, masks, word, cell, x, y)
         plane += many
 
 

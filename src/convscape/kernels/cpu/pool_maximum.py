@@ -23,7 +23,7 @@ from convscape.kernels.cpu.pool_axes import (
     teams,
     whole,
 )  # fmt: skip
-from convscape.kernels.cpu.pool_flat import _maxima_part, flat
+from convscape.kernels.cpu.pool_flat import flat, flat_part
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import maximum_lanes
 from convscape.kernels.cpu.pool_pairs import pairs_lanes
@@ -190,7 +190,7 @@ def _call_only(
     if table is not None:
         count, size = prod(shape[:2]), prod(shape[2:])
         useful = teams(prod(shape) * prod(geometry.kernel), True)
-        return shape, _maxima_part, useful, (*table, count, size)
+        return shape, flat_part, useful, (None, *table, count, size)
     y_shape, useful, fixed, _ = _call(geometry, shape, last)
     return y_shape, _maximum_part, useful, (None, *fixed)
 
