@@ -35,7 +35,7 @@ class Geometry:
     in_channels: int = 1
     out_channels: int = 1
     groups: int = 1
-    _hash: int = field(init=False, repr=False, compare=False)
+    _hash: int | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.windows:
@@ -55,11 +55,14 @@ class Geometry:
                     "choose groups from the common divisors of both channel counts",
                 )
 
-        key = self.windows, self.in_channels, self.out_channels, self.groups
-        object.__setattr__(self, "_hash", hash(key))
-
     def __hash__(self) -> int:
-        return self._hash  # kept: every call of an operation looks plans up by its geometry
+        # Kept: every call of an operation looks plans up by its geometry. Not made beforehand:
+        # where a compiler traces symbols for sizes, these have none.
+        found = self._hash
+        if found is None:
+            found = hash((self.windows, self.in_channels, self.out_channels, self.groups))
+            object.__setattr__(self, "_hash", found)
+        return found
 
     @property
     def rank(self) -> int:
