@@ -209,10 +209,12 @@ def test_a_forked_data_loader_worker_computes_after_parallel_calls(threads: str)
 
 GRADIENTS = """
 import os
+from dataclasses import replace
 import numpy as np
 import torch  # whose team of threads is used
 from convscape import Geometry
 from convscape.kernels import Problem, choose, load
+from convscape.kernels.algorithm import DIRECTIONS
 
 SETTINGS = (  # images, channels, output channels, side, kernel, groups
     (2, 16, 24, 6, 3, 1), (1, 512, 16, 7, 1, 1), (1, 64, 64, 28, 1, 1), (2, 16, 16, 24, 3, 1),
@@ -232,14 +234,13 @@ def results():
             if last:
                 x, dy = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
                          for a in (x, dy))
-            for row in ("forward", "weight_gradient"):
-                problem = Problem("convolution", x.shape, geometry=g, direction=row)
-                kernels = load(choose(problem))
-                if row == "forward":
-                    yield kernels.forward(x, w, None, g, 2)
-                    yield kernels.input_grad(dy, w, g, (side, side), 2)
-                else:
-                    yield kernels.weight_grad(x, dy, g, 2)
+            problem = Problem("convolution", x.shape, geometry=g)
+            forward, back, along = (
+                load(choose(replace(problem, direction=direction))) for direction in DIRECTIONS
+            )
+            yield forward.forward(x, w, None, g, 2)
+            yield back.input_grad(dy, w, g, (side, side), 2)
+            yield along.weight_grad(x, dy, g, 2)
 
 want = [y.copy() for y in results()]
 # What a share leaves out shall be found in the memory that the next results get.

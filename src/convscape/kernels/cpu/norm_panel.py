@@ -18,9 +18,7 @@ COLUMNS = 1024
 
 _PIXELS = 256  # elements that a row of several pixels has: several rows lie in one piece of memory
 
-_CELLS = (
-    1024  # elements of a row that are mapped at a time: their coefficients stay in the L1 cache
-)
+_CELLS = 1024  # elements of a row that are mapped at a time: coefficients stay in the L1 cache
 
 _RUN = 128  # rows that a sum in the arrays' precision may be long
 _GUESS = 8  # rows that a first guess of the mean is taken of

@@ -25,9 +25,7 @@ from convscape.kernels.cpu.winograd_weight_cells import put_cells, room_for_cell
 from convscape.kernels.cpu.winograd_weight_points import plane_of, row_of, spread_tiles
 
 _BLOCK = 8 * ROWS  # output channels of one block: its sums are 432 KiB
-_TILES = (
-    32  # tiles of one piece of a sum, about: points of both stay in L1; longer ones lose digits
-)
+_TILES = 32  # tiles of a piece of a sum, about: points stay in L1; longer ones lose digits
 _POINT_BYTES = 12 << 20  # points of one chunk, which stays near the cores
 _FEW_BYTES = 2304 << 10  # sums of all channels that each core keeps near, in L2 or a share of L3
 _FEW_TILES = 96  # tiles of a thread that pay for transforming all its sums
