@@ -80,9 +80,7 @@ def forward(
         pointwise(view, weight[:, :, 0, 0], bias, relu, geometry.groups, y, threads)
         return y
     memory = padded(x, padding, threads)[0]
-    if weights is None:
-        weights = pack(weight, geometry, threads)
-    correlate(memory, weights, product, bias, relu, line, threads)
+    correlate(memory, _grouped(weight, geometry), weights, product, bias, relu, line, threads)
     return y
 
 
@@ -136,9 +134,8 @@ def _products(
     """Fill the memory of an input gradient of this shape, channels-last or plain, by phases."""
     padding, products, _ = input_products(geometry, shape[0], shape[2], shape[3], last)
     memory = padded(dy, padding, threads)[0]
-    weights = packed(_grouped(weight, geometry).transpose(0, 2, 1, 3, 4), threads)
-    for product in products:
-        correlate(memory, weights, product, None, False, line, threads)
+    adjoint = _grouped(weight, geometry).transpose(0, 2, 1, 3, 4)
+    correlate(memory, adjoint, None, products, None, False, line, threads)
 
 
 def _is_pointwise(x: Array, geometry: Geometry) -> bool:

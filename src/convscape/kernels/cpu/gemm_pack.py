@@ -24,7 +24,21 @@ _SPLIT_FROM = 1 << 14  # weights, about 5 microseconds of one thread
 
 
 @kernel
-def _pack_block(weight, source, strides, shape, c_low, c_high, real, width, places, packed, at):
+def places_of(many, c_size, taps, lanes):
+    """Where the cells (c, r, s) of `many` channels go, in rows of lanes from the first one on.
+
+    Then the same for one channel alone, in a whole block. The packed block has c_size channels.
+    """
+    places = np.zeros(many * taps + lanes, np.int64)
+    for m in range(many * taps):
+        places[m] = m % taps * c_size + m // taps
+    for tap in range(min(taps, lanes)):
+        places[many * taps + tap] = tap * c_size
+    return places
+
+
+@kernel
+def pack_block(weight, source, strides, shape, c_low, c_high, real, width, places, packed, at):
     """Set packed[at + ((r S + s) C + c) width + j] for a share of c; idle lanes become 0."""
     c_size, r_size, s_size = shape
     sk, sc, sr, ss = strides
@@ -99,20 +113,14 @@ def _pack_part(part, parts, weight, strides, shape, lanes, packed):
     if parts > 1 and k_high - k_low == k_size:
         c_low, c_high = c_size * part // parts, c_size * (part + 1) // parts
     many = c_high - c_low
-    # Where the cells (c, r, s) go, in rows of lanes from the first one on; then the same for one
-    # channel alone, in a whole block.
-    places = np.zeros(many * taps + lanes, np.int64)
-    for m in range(many * taps):
-        places[m] = m % taps * c_size + m // taps
-    for tap in range(min(taps, lanes)):
-        places[many * taps + tap] = tap * c_size
+    places = places_of(many, c_size, taps, lanes)
     at = 0
     for g in range(groups):
         k0 = 0
         while k0 < k_size:
             width = block_vectors(k_size - k0, lanes) * lanes
             if k_low <= k0 < k_high:
-                _pack_block(
+                pack_block(
                     weight, g * strides[0] + k0 * strides[1], strides[1:], shape[2:], c_low, c_high,
                     min(width, k_size - k0), width, places, packed, at,
                 )  # fmt: skip

@@ -8,11 +8,28 @@ from typing import Any
 
 import numpy as np
 
+from convscape.kernels.cpu import gemm_pack
+from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.clip import bounds
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.gemm_problem import Product
+from convscape.kernels.cpu.gemm_pack import pack_block, places_of
+from convscape.kernels.cpu.gemm_problem import (
+    BATCH_LAST,
+    CELLS_R,
+    CELLS_S,
+    FIRST_CELL,
+    STEP_R,
+    STEP_S,
+    TAPS_R,
+    TAPS_S,
+    Y_K,
+    Products,
+)
+from convscape.kernels.cpu.gemm_segments import place, segments_of
+from convscape.kernels.cpu.gemm_way import DEPTH, way_of
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array
+from convscape.kernels.cpu.layout import Array, flat
+from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import (
@@ -25,78 +42,14 @@ from convscape.kernels.cpu.tile import (
 )
 from convscape.kernels.cpu.transpose import transpose
 
-_DEPTH = 256  # products of one piece of a sum: longer ones lose digits
-_CHUNK_BYTES = 256 << 10  # of input that a chunk of pixels reads: it stays in L2
-_MOST = 64 * ROWS  # pixels of one chunk: their tiles are 98 KiB
 _SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
+_NO_STRIDES = (0, 0, 0, 0, 0)
 
 
 @kernel
-def _real_taps(axis, taps, o):
-    """The taps [first, last) that read a real cell at output o: 0 <= o a + b + tap d < n."""
-    a, b, d, n = axis
-    first, last = taps, 0
-    for tap in range(taps):
-        if 0 <= o * a + b + tap * d < n:
-            first, last = min(first, tap), tap + 1
-    return first, last
-
-
-@kernel
-def _place(
-    first, size, batch_last, start, steps, y_strides, y_shape, down, across, taps, rows, cells,
-    reach,
-):  # fmt: skip
-    """Where the pixels from `first` on read and are written, and which taps their tiles need.
-
-    In the order (h, w, n) a tile's pixels have one place, and taps that read padding are left out.
-    Rows beyond the last pixel repeat it.
-    """
-    yn, _, yh, yw = y_strides
-    n_size, _, h_size, w_size = y_shape
-    if batch_last:
-        cell, n = divmod(first, n_size)
-        h, w = divmod(cell, w_size)
-    else:
-        line, w = divmod(first, w_size)
-        n, h = divmod(line, h_size)
-    for p in range((size + ROWS - 1) // ROWS * ROWS):
-        rows[p] = start + n * steps[0] + h * steps[1] + w * steps[2]
-        cells[p] = n * yn + h * yh + w * yw
-        near = reach[p // ROWS]
-        if p % ROWS == 0:
-            near[0], near[1], near[2], near[3] = 0, taps[0], 0, taps[1]
-            if batch_last:
-                near[0], near[1] = _real_taps(down, taps[0], h)
-                near[2], near[3] = _real_taps(across, taps[1], w)
-        elif batch_last and n == 0:
-            r_low, r_high = _real_taps(down, taps[0], h)
-            s_low, s_high = _real_taps(across, taps[1], w)
-            near[0], near[1] = min(near[0], r_low), max(near[1], r_high)
-            near[2], near[3] = min(near[2], s_low), max(near[3], s_high)
-        if p >= size - 1:
-            continue
-        if batch_last:
-            n += 1
-            if n == n_size:
-                n = 0
-                w += 1
-                if w == w_size:
-                    w = 0
-                    h += 1
-        else:
-            w += 1
-            if w == w_size:
-                w = 0
-                h += 1
-                if h == h_size:
-                    h = 0
-                    n += 1
-
-
-@kernel
-def _write(tile, width, real, size, bias, at, lower, upper, cells, shift, y, yk):
+def _write(tile, width, real, size, bias, at, limits, cells, shift, y, yk):
     """The sums of the tiles' pixels, biased and clipped, to y; neighbours are turned in blocks."""
+    lower, upper = limits
     for p in range(size):
         sums = tile[p * width : p * width + real]
         for j in range(real):
@@ -117,118 +70,214 @@ def _write(tile, width, real, size, bias, at, lower, upper, cells, shift, y, yk)
         p += line
 
 
+@kernel
+def _multiply(
+    product, tiles, block, pieces, x, rows, reach, packed, at, tile, written, y, cells, to_k, bias,
+    bias_at, limits,
+):  # fmt: skip
+    """Add to the sums of the tiles [low, high) what some input channels give a block of channels.
+
+    Args:
+        product: A line of the table.
+        tiles: (low, high).
+        block: Vectors of the block, its width with the idle lanes, its real channels.
+        pieces: The channels' place in the input, how many, whether they are the first, the last.
+        x: Channels-last memory.
+        rows: Where pixels begin in it.
+        reach: Taps that the tiles need.
+        packed: The weights, these from `at` on.
+        at: See `packed`.
+        tile: The sums so far of the tiles `written`.
+        written: See `tile`; set.
+        y: Where the last piece of a sum goes straight, if its channels are neighbours there.
+        cells: The pixels' places in y.
+        to_k: The block's in a pixel.
+        bias: Added then, from `bias_at` on.
+        bias_at: See `bias`.
+        limits: Of what is written.
+    """
+    t0, t1 = tiles
+    vectors, width, real = block
+    c0, many, first, last = pieces
+    first_cell, r_cells, s_cells = product[FIRST_CELL], product[CELLS_R], product[CELLS_S]
+    r_size, s_size = product[TAPS_R], product[TAPS_S]
+    r_step, s_step = product[STEP_R], product[STEP_S]
+    # Cells of a kernel row that are neighbours in memory, with their channels, are one run.
+    cells_run = s_size if s_step == many and s_cells == 1 else 1
+    run = cells_run * many
+    rows_of = max(1, min(r_size, DEPTH // run))
+    depth = min(run, DEPTH)
+    final = (r_size - 1) // rows_of * rows_of, (s_size - 1) // cells_run * cells_run
+    last_piece = (run - 1) // depth * depth
+    whole = final[0] == 0 and final[1] == 0 and last_piece == 0 and first
+    jump = r_cells * many * width
+    for r in range(0, r_size, rows_of):
+        for s in range(0, s_size, cells_run):
+            for i in range(0, run, depth):
+                if last and (r, s) == final and i == last_piece:
+                    rest = min(rows_of, r_size - r)
+                    shift = c0 + r * r_step + s * s_step + i
+                    cell = first_cell + r * r_cells + s * s_cells
+                    for t in range(t0, t1):
+                        finish_across(
+                            vectors, whole, x, rows, t * ROWS, shift, r_step, 1,
+                            packed, at + (cell * many + i) * width, jump, width,
+                            rest, min(depth, run - i), tile, t * ROWS * width,
+                            y, cells, t * ROWS, to_k, bias, bias_at, real, *limits,
+                        )  # fmt: skip
+                    continue
+                for t in range(t0, t1):
+                    r_low, r_high, s_low, s_high = reach[t]
+                    top = max(r, r_low)
+                    outer = min(r + rows_of, r_high) - top
+                    low = max(i, (s_low - s) * many)
+                    count = min(i + depth, run, (s_high - s) * many) - low
+                    if outer <= 0 or count <= 0:
+                        continue
+                    shift = c0 + top * r_step + s * s_step + low
+                    cell = first_cell + top * r_cells + s * s_cells
+                    from_b, to = at + (cell * many + low) * width, t * ROWS * width
+                    if written[t]:
+                        multiply_add(
+                            vectors, x, rows, t * ROWS, shift, r_step, 1,
+                            packed, from_b, jump, width, outer, count, tile, to,
+                        )  # fmt: skip
+                    else:
+                        multiply(
+                            vectors, x, rows, t * ROWS, shift, r_step, 1,
+                            packed, from_b, jump, width, outer, count, tile, to,
+                        )  # fmt: skip
+                        written[t] = True
+
+
+@kernel
+def _own_channels(part, parts, k_size, lanes, way):
+    """A thread's output channels [low, high): all where threads divide pixels."""
+    if way[0] and way[1]:
+        vectors = (k_size + lanes - 1) // lanes
+        low, high = vectors * part // parts * lanes, vectors * (part + 1) // parts * lanes
+        return low, min(k_size, high)
+    if way[0]:
+        # Blocks as they are packed, if there are enough for each thread.
+        return own_blocks(part, parts, k_size, lanes)
+    return 0, k_size
+
+
+@kernel
+def _blocks(low, high, lanes):
+    """Where blocks of these output channels begin."""
+    starts, count = np.empty((high - low) // lanes + 2, np.int64), 0
+    while low < high:
+        starts[count] = low
+        low += block_vectors(high - low, lanes) * lanes
+        count += 1
+    return starts[:count]
+
+
+@kernel
+def _room(segments, together):
+    """Pixels of the largest chunk, whole tiles of each segment."""
+    room = 0
+    for m in range(len(segments)):
+        size = (segments[m, 2] + ROWS - 1) // ROWS * ROWS
+        room = room + size if together else max(room, size)
+    return room
+
+
 @team
 def _correlate_part(
-    part, parts, x, packed, bias, limits, lanes, y, start, steps, cells_at, shape, tap_steps, down,
-    across, batch_last, y_strides, y_shape,
+    part, parts, x, weight, w_strides, packed, shape, way, bias, limits, lanes, y, table,
 ):  # fmt: skip
-    """Output pixels (n, h, w) of y, a share of them, for all groups and output channels.
+    """Output pixels of y, or output channels: a share of them, for all groups.
 
     Pixels are taken in chunks whose input stays in the L2 cache; of each chunk all output channels
     are made, a block at a time. A block's sum is taken in pieces of a few rows of the kernel, or a
     part of one, that all tiles of the chunk pass by; the last piece is added on the way to y.
+
+    `way` is a `convscape.kernels.cpu.gemm_way.Way`: a thread that packs for itself and does not
+    keep it takes the blocks in the outer loop and the chunks inside.
     """
     if divide(part, parts):
         return
-    groups, k_size, c_size, r_size, s_size = shape
-    r_step, s_step = tap_steps
-    yk = y_strides[1]
-    pixels = y_shape[0] * y_shape[2] * y_shape[3]
-    tiles = (pixels + ROWS - 1) // ROWS
-    first, last, k_low, k_high = 0, pixels, 0, k_size
-    widest = WIDEST * lanes
-    if len(packed) > len(x):
-        # More weights than pixels: each thread has its own output channels, if there are enough.
-        k_low, k_high = own_blocks(part, parts, k_size, lanes)
-    if k_high - k_low == k_size:
-        first = tiles * part // parts * ROWS
-        last = min(pixels, tiles * (part + 1) // parts * ROWS)
-    # Cells of a kernel row that are neighbours in memory, with their channels, are one run.
-    first_cell, r_cells, s_cells, all_cells = cells_at
-    cells_run = s_size if s_step == c_size and s_cells == 1 else 1
-    run = cells_run * c_size
-    together = max(1, min(r_size, _DEPTH // run))
-    depth = min(run, _DEPTH)
-    final = (r_size - 1) // together * together, (s_size - 1) // cells_run * cells_run
-    last_piece = (run - 1) // depth * depth
-    whole = final[0] == 0 and final[1] == 0 and last_piece == 0
-    direct = yk == 1 and not batch_last
-    fitting = _CHUNK_BYTES // (steps[2] * x.itemsize) // ROWS * ROWS
-    most = max(4 * ROWS, min(_MOST, fitting))
-    rows, cells = np.empty(most, np.int64), np.empty(most, np.int64)
-    reach, written = np.empty((most // ROWS, 4), np.int64), np.empty(most // ROWS, np.bool_)
-    tile = np.empty(most * widest, x.dtype)
+    _, fresh, keep, together, channels, most, own_room = way
+    groups, k_size, c_size, r_all, s_all = shape
+    all_cells = r_all * s_all
+    k_low, k_high = _own_channels(part, parts, k_size, lanes, way)
+    if k_high - k_low < k_size:
+        segments = segments_of(table, 0, 1, most)
+    else:
+        segments = segments_of(table, part, parts, most)
+    starts = _blocks(k_low, k_high, lanes)
+    blocks, chunks = groups * len(starts), 1 if together else len(segments)
+    if len(segments) == 0 or blocks == 0:
+        return
+    room = _room(segments, together)
+    rows, cells = np.empty(room, np.int64), np.empty(room, np.int64)
+    reach, written = np.empty((room // ROWS, 4), np.int64), np.empty(room // ROWS, np.bool_)
+    tile = scratch(room * WIDEST * lanes, x)
+    places = places_of(channels if fresh else 0, channels, all_cells, lanes)
     wide = (k_size + lanes - 1) // lanes * lanes
-    lower, upper = x.dtype.type(limits[0]), x.dtype.type(limits[1])
-    for chunk in range(first, last, most):
-        size = min(most, last - chunk)
-        _place(
-            chunk, size, batch_last, start, steps, y_strides, y_shape, down, across,
-            (r_size, s_size), rows, cells, reach,
-        )  # fmt: skip
-        for g in range(groups):
-            k0 = k_low
-            while k0 < k_high:
-                at = (g * wide + k0) * all_cells * c_size
-                vectors = block_vectors(k_size - k0, lanes)
-                width = vectors * lanes
-                real = min(width, k_size - k0)
-                to_k, jump = (g * k_size + k0) * yk, r_cells * c_size * width
-                written[:] = False
-                for r in range(0, r_size, together):
-                    for s in range(0, s_size, cells_run):
-                        for i in range(0, run, depth):
-                            finishing = direct and (r, s) == final and i == last_piece
-                            if finishing:
-                                rest = min(together, r_size - r)
-                                cell = first_cell + r * r_cells + s * s_cells
-                                for t in range((size + ROWS - 1) // ROWS):
-                                    finish_across(
-                                        vectors, whole, x, rows, t * ROWS,
-                                        g * c_size + r * r_step + s * s_step + i, r_step, 1,
-                                        packed, at + (cell * c_size + i) * width, jump, width,
-                                        rest, min(depth, run - i), tile, t * ROWS * width,
-                                        y, cells, t * ROWS, to_k, bias, g * wide + k0, real,
-                                        lower, upper,
-                                    )  # fmt: skip
-                                continue
-                            for t in range((size + ROWS - 1) // ROWS):
-                                r_low, r_high, s_low, s_high = reach[t]
-                                top = max(r, r_low)
-                                outer = min(r + together, r_high) - top
-                                low = max(i, (s_low - s) * c_size)
-                                count = min(i + depth, run, (s_high - s) * c_size) - low
-                                if outer <= 0 or count <= 0:
-                                    continue
-                                shift = g * c_size + top * r_step + s * s_step + low
-                                cell = first_cell + top * r_cells + s * s_cells
-                                from_b, to = at + (cell * c_size + low) * width, t * ROWS * width
-                                if written[t]:
-                                    multiply_add(
-                                        vectors, x, rows, t * ROWS, shift, r_step, 1,
-                                        packed, from_b, jump, width, outer, count, tile, to,
-                                    )  # fmt: skip
-                                else:
-                                    multiply(
-                                        vectors, x, rows, t * ROWS, shift, r_step, 1,
-                                        packed, from_b, jump, width, outer, count, tile, to,
-                                    )  # fmt: skip
-                                    written[t] = True
-                if not direct:
-                    for t in range((size + ROWS - 1) // ROWS):
+    bounds = x.dtype.type(limits[0]), x.dtype.type(limits[1])
+    own, placed = part * (own_room // parts), -1
+    for job in range(chunks * blocks):
+        if fresh and not keep:
+            block, chunk = divmod(job, chunks)
+        else:
+            chunk, block = divmod(job, blocks)
+        low, high = (0, len(segments)) if together else (chunk, chunk + 1)
+        if placed != chunk:
+            t = 0
+            for m in range(low, high):
+                line, first, size = segments[m]
+                place(table[line], first, size, rows[t * ROWS :], cells[t * ROWS :], reach[t:])
+                t += (size + ROWS - 1) // ROWS
+            placed = chunk
+        g, number = divmod(block, len(starts))
+        k0 = starts[number]
+        vectors = block_vectors(k_high - k0, lanes)
+        width = vectors * lanes
+        real = min(width, k_high - k0)
+        at = own if fresh and not keep else own + (g * wide + k0) * all_cells * c_size
+        written[:] = False
+        for c0 in range(0, c_size, channels):
+            many = min(channels, c_size - c0)
+            if fresh and chunk == 0:
+                if len(places) != many * all_cells + lanes:
+                    # The last piece has fewer channels than the others.
+                    places = places_of(many, many, all_cells, lanes)
+                source = g * w_strides[0] + k0 * w_strides[1] + c0 * w_strides[2]
+                pack_block(
+                    weight, source, w_strides[1:], (many, r_all, s_all), 0, many, real, width,
+                    places, packed, at,
+                )  # fmt: skip
+            last = c0 + many == c_size
+            t0 = 0
+            for m in range(low, high):
+                line, _, size = segments[m]
+                t1 = t0 + (size + ROWS - 1) // ROWS
+                yk = table[line, Y_K]
+                direct, to_k = yk == 1 and not table[line, BATCH_LAST], (g * k_size + k0) * yk
+                _multiply(
+                    table[line], (t0, t1), (vectors, width, real),
+                    (g * c_size + c0, many, c0 == 0, last and direct), x, rows, reach, packed, at,
+                    tile, written, y, cells, to_k, bias, g * wide + k0, bounds,
+                )  # fmt: skip
+                if last and not direct:
+                    for t in range(t0, t1):
                         if not written[t]:
                             tile[t * ROWS * width : (t + 1) * ROWS * width] = 0
                     _write(
-                        tile, width, real, size, bias, g * wide + k0, lower, upper, cells, to_k,
-                        y, yk,
+                        tile[t0 * ROWS * width :], width, real, size, bias, g * wide + k0, bounds,
+                        cells[t0 * ROWS :], to_k, y, yk,
                     )  # fmt: skip
-                k0 += width
+                t0 = t1
 
 
 def correlate(
     memory: Array,
-    weights: Array,
-    product: Product,
+    weight: Array,
+    packed: Array | None,
+    products: Products,
     bias: Array | None,
     relu: bool | float,
     y: Array,
@@ -238,19 +287,31 @@ def correlate(
 
     Args:
         memory: The padded input.
-        weights: Packed.
-        product: Where everything lies.
+        weight: (groups, k, c, r, s), any strides.
+        packed: What `convscape.kernels.cpu.gemm_pack.packed` makes of it, if that is known.
+        products: Where everything lies.
         bias: (K,), or None.
         relu: Whether negative results become 0; a number is an upper bound beside.
         y: The result's memory, one-dimensional.
         threads: Threads to use.
     """
-    groups, k = product.shape[:2]
+    if not products.each:  # no kernel cell reaches any pixel
+        return
+    threads = threads if products.multiplications >= _SPLIT_FROM else 1
+    lanes = SIMD.lanes(y.itemsize)
+    way = way_of(products, packed is None, len(memory), threads, lanes)
+    given: Array = memory
+    strides: tuple[int, ...] = _NO_STRIDES
+    if way.room:
+        given, strides = flat(weight)
+        packed = workspace.empty(way.room, y.dtype)
+    elif packed is None:
+        packed = gemm_pack.packed(weight, threads)
+    groups, k = products.shape[:2]
     launch(
-        _correlate_part, threads if product.multiplications >= _SPLIT_FROM else 1,
-        memory, weights, _in_blocks(bias, groups, k, y.dtype), bounds(relu),
-        SIMD.lanes(y.itemsize), y[product.y_start :] if product.y_start else y,
-        *product.arguments,
+        _correlate_part, threads,
+        memory, given, strides, packed, products.shape, tuple(way),
+        _in_blocks(bias, groups, k, y.dtype), bounds(relu), lanes, y, products.table,
     )  # fmt: skip
 
 

@@ -6,15 +6,24 @@ Addresses and steps follow from shapes alone, so they are found once for each of
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
-from typing import Any
+
+import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.phases import Phase, phase_of, reach
 from convscape.kernels.cpu.simd import ROWS
 
 Pair = tuple[int, int]
 Axis = tuple[int, int, int, int]
 Padding = tuple[Pair, Pair]
+
+(
+    START, STEP_N, STEP_H, STEP_W, FIRST_CELL, CELLS_R, CELLS_S, _, TAPS_R, TAPS_S, STEP_R, STEP_S,
+    DOWN, _, _, _, ACROSS, _, _, _, BATCH_LAST, Y_START, Y_N, Y_K, Y_H, Y_W, SIZE_N, _, SIZE_H,
+    SIZE_W,
+) = range(30)  # fmt: skip
+"""Columns of `Products.table`, as `Product` names them."""
 
 _SMALL = 256  # pixels of a map whose border is worth a look
 
@@ -53,12 +62,12 @@ class Product:
         """Products in all."""
         return prod(self.y_shape) * prod(self.shape[2:])
 
-    @cached_property
-    def arguments(self) -> tuple[Any, ...]:
-        """What the kernel is given."""
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """A line of `Products.table`: all but the weights' shape."""
         return (
-            self.start, self.steps, self.cells_at, self.shape, self.tap_steps, self.down,
-            self.across, self.batch_last, self.y_strides, self.y_shape,
+            self.start, *self.steps, *self.cells_at, *self.shape[3:], *self.tap_steps, *self.down,
+            *self.across, self.batch_last, self.y_start, *self.y_strides, *self.y_shape,
         )  # fmt: skip
 
     @property
@@ -77,10 +86,33 @@ class Product:
         return 10 * prod(real) < 9 * prod(taps) * h * w
 
 
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Products of one input with parts of one set of weights, into one result.
+
+    Args:
+        each: One, or a phase of a stride each. They have groups and channels in common.
+        shape: Of all weights: (groups, k, c, r, s).
+    """
+
+    each: tuple[Product, ...]
+    shape: tuple[int, int, int, int, int]
+
+    @cached_property
+    def table(self) -> Array:
+        """What the kernel is given: a line each, see `Product.numbers`, in the columns above."""
+        return np.array([product.numbers for product in self.each], np.int64)
+
+    @cached_property
+    def multiplications(self) -> int:
+        """Products in all."""
+        return sum(product.multiplications for product in self.each)
+
+
 @lru_cache(maxsize=1024)
 def forward_product(
     geometry: Geometry, n: int, h: int, w: int, last: bool
-) -> tuple[tuple[int, int, int, int], Padding, Product]:
+) -> tuple[tuple[int, int, int, int], Padding, Products]:
     """The result's shape, x's padding, and the product, in channels-last memory or plain."""
     height, width = geometry.windows
     k, c, r, s = geometry.weight_shape
@@ -96,13 +128,13 @@ def forward_product(
         (geometry.groups, k // geometry.groups, c, r, s),
         (sh * height.dilation, sw * width.dilation), down, across, 0, _strides(shape, last), shape,
     )  # fmt: skip
-    return shape, padding, product
+    return shape, padding, Products((product,), product.shape)
 
 
 @lru_cache(maxsize=1024)
 def input_products(
     geometry: Geometry, n: int, h: int, w: int, last: bool
-) -> tuple[Padding, tuple[Product, ...], tuple[Pair, ...]]:
+) -> tuple[Padding, Products, tuple[Pair, ...]]:
     """For the input gradient: dy's padding, a product a phase, and phases that no cell reaches.
 
     A stride s splits the pixels of dx into s phases along its axis; a phase's pixels (i, j), i + s,
@@ -139,7 +171,7 @@ def input_products(
     pairs = [(i, j, d, a) for i, d in enumerate(rows) for j, a in enumerate(columns)]
     met = tuple(phase(*pair) for pair in pairs if pair[2].taps and pair[3].taps)
     empty = tuple((i, j) for i, j, d, a in pairs if not (d.taps and a.taps))
-    return padding, met, empty
+    return padding, Products(met, (groups, c, k, r, s)), empty
 
 
 def _pixel_steps(channels: int, cells: tuple[int, ...], padding: Padding) -> tuple[int, int, int]:

@@ -1,0 +1,93 @@
+"""The implicit matrix product comes out the same whichever way its threads divide and pack it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from convscape.kernels import reference
+from convscape.kernels.cpu import gemm, gemm_pixels, gemm_way
+from convscape.kernels.cpu.gemm_problem import Products, forward_product
+from convscape.kernels.cpu.gemm_way import Way, way_of
+from convscape.kernels.cpu.simd import SIMD
+from tests.cases import CASES, DTYPES, TOLERANCE, Case, channels_last, error
+
+EVEN = (
+    Case("phases", 2, 60, (11, 9), 120, (3, 3), (2, 2), ((0, 1), (1, 1))),
+    Case("phases_of_groups", 1, 120, (9, 8), 120, (3, 2), (2, 1), ((1, 1), (0, 1)), (1, 2), 2),
+)
+"""Enough channels in both directions for two threads to divide."""
+
+WAYS = {
+    "some channels of all pixels": {"DEPTH": 1},
+    "all channels of a block": {"_FEW": 0, "_LIGHT": 0},
+    "all weights a thread": {"_FEW": 0, "_LIGHT": 1 << 30},
+    "weights of everyone": {"_FEW": 0, "_LIGHT": 0, "_FAR_BYTES": 0},
+}
+"""What makes `way_of` choose each of its ways, whatever the size."""
+
+
+def taken(way: Way, products: Products) -> str:
+    """The way's name above."""
+    if not way.fresh:
+        return "weights of everyone"
+    if way.keep:
+        return "all weights a thread"
+    return f"{'some' if way.together else 'all'} channels of " + (
+        "all pixels" if way.together else "a block"
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", [*EVEN, *CASES], ids=lambda case: case.name)
+@pytest.mark.parametrize("name", WAYS)
+def test_every_way_makes_the_same_convolution_and_input_gradient(
+    name: str, case: Case, dtype: torch.dtype, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def noted(products: Products, *given: Any) -> Way:
+        way = way_of.__wrapped__(products, *given)
+        seen.append(taken(way, products))
+        return way
+
+    for constant, value in WAYS[name].items():
+        monkeypatch.setattr(gemm_way, constant, value)
+    monkeypatch.setattr(gemm_pixels, "_SPLIT_FROM", 0)
+    monkeypatch.setattr(gemm_pixels, "way_of", noted)
+    x, weight, bias, dy = case.arrays(dtype)
+    exact_x, exact_weight, exact_bias, exact_dy = (
+        a.double().numpy() for a in (x, weight, bias, dy)
+    )
+    want = reference.forward(exact_x, exact_weight, exact_bias, case.geometry)
+    back = reference.input_grad(exact_dy, exact_weight, case.geometry, case.spatial)
+    for lay in (torch.Tensor.contiguous, channels_last):
+        y = gemm.forward(lay(x).numpy(), weight.numpy(), bias.numpy(), case.geometry, threads)
+        dx = gemm.input_grad(lay(dy).numpy(), weight.numpy(), case.geometry, case.spatial, threads)
+        assert error(y, want) < TOLERANCE[dtype]
+        assert error(dx, back) < TOLERANCE[dtype]
+    if case in EVEN:
+        assert set(seen) == {name}
+
+
+def test_few_pixels_of_much_weight_are_divided_by_channels_and_the_others_by_pixels() -> None:
+    def way(channels: int, side: int, threads: int = 2) -> Way:
+        case = Case("", 1, channels, (side, side), channels, (3, 3))
+        _, _, products = forward_product(case.geometry, 1, side, side, True)
+        return way_of(products, True, channels * side**2, threads, SIMD.lanes(4))
+
+    assert way(192, 17).together
+    assert way(192, 17).by_channels
+    assert way(64, 56).keep
+    assert not way(64, 56).by_channels
+    # A thread without a vector of its own would wait for the other.
+    assert not way(8, 9).by_channels
+
+
+def test_packed_weights_lie_in_memory_of_each_thread_and_are_bounded() -> None:
+    case = Case("", 1, 512, (14, 14), 512, (3, 3))
+    _, _, products = forward_product(case.geometry, 1, 14, 14, True)
+    way = way_of(products, True, 512 * 14**2, 2, SIMD.lanes(4))
+    assert 0 < way.room < np.prod(case.geometry.weight_shape) // 8
