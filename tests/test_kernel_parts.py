@@ -1,6 +1,6 @@
 """Parts of the matrix product that its results show only by chance."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_every_weight_is_packed_into_its_lane(
     weight = np.random.default_rng(0).standard_normal(shape).astype(dtype)
     if turned:  # as the input gradient reads it
         weight = np.ascontiguousarray(weight.transpose(0, 2, 1, 3, 4)).transpose(0, 2, 1, 3, 4)
-    vectors: Any = block_vectors
+    vectors = cast(Any, block_vectors).py_func
     want: list[Any] = []
     for group in weight:
         k = 0

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numba.core.registry import CPUDispatcher
 from torch import Tensor
 
 from convscape import ops
@@ -131,7 +132,7 @@ def dispatchers() -> dict[str, Any]:
     found = {}
     for info in pkgutil.walk_packages(cpu.__path__, f"{cpu.__name__}."):
         for name, value in vars(import_module(info.name)).items():
-            if hasattr(value, "nopython_signatures") and value.__module__ == info.name:
+            if isinstance(value, CPUDispatcher) and value.__module__ == info.name:
                 found[f"{info.name}.{name}"] = value
     return found
 

@@ -7,18 +7,36 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from numba import config, njit
+from numba import config, types
+from numba.core.registry import CPUDispatcher
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Compiled(CPUDispatcher):  # type: ignore[misc]  # Numba has no types
+    """A compiled function with one version for each combination of types.
+
+    Numba makes one more where another kernel calls it with a literal number: the same code again.
+    """
+
+    def get_call_template(self, args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+        return super().get_call_template(tuple(types.unliteral(a) for a in args), kws)
+
+
+class _Inner(_Compiled):
+    """One that has no entry from Python: of a small function it is most of what is compiled."""
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(f"{self.py_func.__name__} is for kernels to call; from Python, use py_func")
 
 
 def kernel(function: F) -> F:
     """Compile a serial loop: no GIL, IEEE division, multiply and add contracted into one rounding.
 
     `contract` is the only relaxation. NaN and Inf keep their meaning, and sums keep their order
-    unless a kernel asks otherwise.
+    unless a kernel asks otherwise. Other kernels call it; for Python there is `entry`.
     """
-    return _cached(function, fastmath={"contract"})
+    return _cached(_Inner, function, {"contract"})
 
 
 def inlined(function: F) -> F:
@@ -27,7 +45,7 @@ def inlined(function: F) -> F:
     A call passes seven words an array. Around the register tile, which takes half a microsecond,
     that is felt.
     """
-    return _cached(function, fastmath={"contract"}, forceinline=True)
+    return _cached(_Inner, function, {"contract"}, forceinline=True)
 
 
 def reduction(function: F) -> F:
@@ -36,24 +54,33 @@ def reduction(function: F) -> F:
     For pure reductions only; NaN and Inf still keep their meaning. The error of a reordered sum
     is no larger than that of the sequential one: it is a sum of partial sums.
     """
-    return _cached(function, fastmath={"contract", "reassoc"})
+    return _cached(_Inner, function, {"contract", "reassoc"})
+
+
+def entry(function: F) -> F:
+    """A `kernel` that Python calls."""
+    return _cached(_Compiled, function, {"contract"})
 
 
 def team(function: F) -> F:
-    """A `kernel` that `convscape.kernels.cpu.threads.launch` runs: `f(part, parts, *given)`.
+    """An `entry` that `convscape.kernels.cpu.threads.launch` runs: `f(part, parts, *given)`.
 
     It begins with `if divide(part, parts): return`, see `convscape.kernels.cpu.divide`.
     """
-    return _cached(function, fastmath={"contract"})
+    return entry(function)
 
 
-def _cached(function: F, **options: Any) -> F:
+def _cached(kind: type[_Compiled], function: F, fastmath: set[str], **options: Any) -> F:
+    options |= {"nopython": True, "nogil": True, "error_model": "numpy", "boundscheck": None}
+    options |= {"no_cfunc_wrapper": True, "no_cpython_wrapper": kind is _Inner}
+    compiled = kind(function, targetoptions={"fastmath": fastmath, **options})
     before = config.CACHE_DIR
     config.CACHE_DIR = before or str(_folder())
     try:
-        return cast(F, njit(cache=True, nogil=True, error_model="numpy", **options)(function))
+        compiled.enable_caching()
     finally:
         config.CACHE_DIR = before
+    return cast(F, compiled)
 
 
 def _folder() -> Path:

@@ -27,7 +27,7 @@ import numpy as np
 
 from convscape.kernels.cpu import caches, memory
 from convscape.kernels.cpu import norm_parts as parts
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.jit import entry
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.norm_planes import FROM as PLANES_FROM
 from convscape.kernels.cpu.threads import launch
@@ -141,7 +141,7 @@ def normalize_grad(
     return _shaped(dx, x, layout), _shaped(passed, x, layout), grads
 
 
-@kernel
+@entry
 def record(running: Array, batch: Array, keep: float, take: float) -> None:
     """Blend a batch's statistics into the running ones, in place.
 
