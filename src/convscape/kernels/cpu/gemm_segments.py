@@ -63,47 +63,63 @@ def _real_taps(axis, taps, o):
 def place(product, first, size, rows, cells, reach):
     """Where the pixels from `first` on read and are written, and which taps their tiles need.
 
-    In the order (h, w, n) a tile's pixels have one place, and taps that read padding are left out.
-    Rows beyond the last pixel repeat it.
+    Rows of the last tile beyond the last pixel repeat it.
     """
-    taps_r, taps_s, batch_last = product[TAPS_R], product[TAPS_S], product[BATCH_LAST]
-    down, across = product[DOWN : DOWN + 4], product[ACROSS : ACROSS + 4]
-    n_size, h_size, w_size = product[SIZE_N], product[SIZE_H], product[SIZE_W]
-    if batch_last:
-        cell, n = divmod(first, n_size)
-        h, w = divmod(cell, w_size)
+    if product[BATCH_LAST]:
+        _place_batch_last(product, first, size, rows, cells, reach)
     else:
-        line, w = divmod(first, w_size)
-        n, h = divmod(line, h_size)
-    for p in range((size + ROWS - 1) // ROWS * ROWS):
-        rows[p] = product[START] + n * product[STEP_N] + h * product[STEP_H] + w * product[STEP_W]
-        cells[p] = product[Y_START] + n * product[Y_N] + h * product[Y_H] + w * product[Y_W]
-        near = reach[p // ROWS]
-        if p % ROWS == 0:
-            near[0], near[1], near[2], near[3] = 0, taps_r, 0, taps_s
-            if batch_last:
-                near[0], near[1] = _real_taps(down, taps_r, h)
-                near[2], near[3] = _real_taps(across, taps_s, w)
-        elif batch_last and n == 0:
-            r_low, r_high = _real_taps(down, taps_r, h)
-            s_low, s_high = _real_taps(across, taps_s, w)
-            near[0], near[1] = min(near[0], r_low), max(near[1], r_high)
-            near[2], near[3] = min(near[2], s_low), max(near[3], s_high)
-        if p >= size - 1:
-            continue
-        if batch_last:
+        _place_lines(product, first, size, rows, cells, reach)
+    for p in range(size, (size + ROWS - 1) // ROWS * ROWS):
+        rows[p], cells[p] = rows[size - 1], cells[size - 1]
+
+
+@kernel
+def _place_lines(product, first, size, rows, cells, reach):
+    """In the order (n, h, w): a line's pixels are found at once, and tiles need all taps."""
+    line, w = divmod(first, product[SIZE_W])
+    n, h = divmod(line, product[SIZE_H])
+    step, y_step = product[STEP_W], product[Y_W]
+    p = 0
+    while p < size:
+        many = min(product[SIZE_W] - w, size - p)
+        row = product[START] + n * product[STEP_N] + h * product[STEP_H] + w * step
+        cell = product[Y_START] + n * product[Y_N] + h * product[Y_H] + w * y_step
+        for i in range(many):
+            rows[p + i] = row + i * step
+        for i in range(many):
+            cells[p + i] = cell + i * y_step
+        p += many
+        w = 0
+        h += 1
+        if h == product[SIZE_H]:
+            h = 0
             n += 1
-            if n == n_size:
-                n = 0
-                w += 1
-                if w == w_size:
-                    w = 0
-                    h += 1
-        else:
-            w += 1
-            if w == w_size:
-                w = 0
-                h += 1
-                if h == h_size:
-                    h = 0
-                    n += 1
+    for t in range((size + ROWS - 1) // ROWS):
+        reach[t, 0], reach[t, 1], reach[t, 2], reach[t, 3] = 0, product[TAPS_R], 0, product[TAPS_S]
+
+
+@kernel
+def _place_batch_last(product, first, size, rows, cells, reach):
+    """In the order (h, w, n) a tile's pixels have one place; taps that read padding are skipped."""
+    taps_r, taps_s = product[TAPS_R], product[TAPS_S]
+    down, across = product[DOWN : DOWN + 4], product[ACROSS : ACROSS + 4]
+    for t in range((size + ROWS - 1) // ROWS):
+        reach[t, 0], reach[t, 1], reach[t, 2], reach[t, 3] = taps_r, 0, taps_s, 0
+    place_of, n = divmod(first, product[SIZE_N])
+    p = 0
+    while p < size:
+        h, w = divmod(place_of, product[SIZE_W])
+        many = min(product[SIZE_N] - n, size - p)
+        row = product[START] + h * product[STEP_H] + w * product[STEP_W]
+        cell = product[Y_START] + h * product[Y_H] + w * product[Y_W]
+        for i in range(many):
+            rows[p + i] = row + (n + i) * product[STEP_N]
+            cells[p + i] = cell + (n + i) * product[Y_N]
+        r_low, r_high = _real_taps(down, taps_r, h)
+        s_low, s_high = _real_taps(across, taps_s, w)
+        for t in range(p // ROWS, (p + many - 1) // ROWS + 1):
+            reach[t, 0], reach[t, 1] = min(reach[t, 0], r_low), max(reach[t, 1], r_high)
+            reach[t, 2], reach[t, 3] = min(reach[t, 2], s_low), max(reach[t, 3], s_high)
+        p += many
+        n = 0
+        place_of += 1
