@@ -10,6 +10,7 @@ import atexit
 import ctypes
 import os
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -104,24 +105,20 @@ class _Store:
 _store = _Store()
 
 
-class _Block:
-    """A block in use: the base of the array on it, so it lives as long as any view."""
+class _Block(np.ndarray[Any, Any]):
+    """A block; and a block in use, as the base of the array on it, which lives as long as any view.
 
-    __slots__ = ("__array_interface__", "address", "block", "give")
+    NumPy gives a view the base of its array's base instead, unless that is of another class: so
+    both are of this one.
+    """
 
-    def __init__(self, address: int, block: Array, count: int, dtype: np.dtype[Any]) -> None:
-        self.address = address
-        self.block = block
-        self.give = _store.give  # bound here: at the interpreter's end the module is gone first
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": (count,),
-            "typestr": dtype.str,
-            "data": (address + -address % LINE, False),
-        }
+    address = 0
+    block: Array | None = None  # of one in use
 
-    def __del__(self) -> None:
-        self.give(self.address, self.block)
+    # Bound here: at the interpreter's end the module is gone before the last arrays.
+    def __del__(self, give: Callable[[int, Array], None] = _store.give) -> None:
+        if self.block is not None:
+            give(self.address, self.block)
 
 
 def empty(count: int, dtype: Any) -> Array:
@@ -148,10 +145,12 @@ def empty(count: int, dtype: Any) -> Array:
     found = _store.take(rounded)
     if found is None:
         check(size)
-        block = np.empty(rounded, np.uint8)
+        block: Array = _Block((rounded,), np.uint8)
         found = _address(block), block
     address, block = found
-    return np.asarray(_Block(address, block, count, dtype))
+    base = _Block((count,), dtype, block, -address % LINE)
+    base.address, base.block = found
+    return base.view(np.ndarray)
 
 
 def check(size: int) -> None:

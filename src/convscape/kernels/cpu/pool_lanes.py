@@ -251,21 +251,31 @@ def all_set(builder: Any, masks: Sequence[Any]) -> Any:
     return builder.icmp_signed("==", builder.bitcast(both, kind), kind(-1))
 
 
+def turns(builder: Any, vectors: Sequence[Any], lanes: int) -> list[Any]:
+    """The vectors that hold the lanes of these in turns: of one alone, or of two."""
+    if len(vectors) == 1:
+        return list(vectors)
+    results = []
+    for half in range(2):
+        numbers = range(half * lanes // 2, (half + 1) * lanes // 2)
+        order = [n for i in numbers for n in (i, lanes + i)]
+        mixed = ir.Constant(ir.VectorType(_I32, lanes), order)
+        results.append(builder.shuffle_vector(*vectors, mixed))
+    return results
+
+
 def write_pairs(
     memory: Memory, even: Sequence[Any], odd: Sequence[Any], target: Any, shape: Shape
 ) -> None:
     """Store two vectors' lanes in turns, as `TARGET` says."""
     builder, lanes = memory.builder, memory.lanes
     at, lane, limit, jump = parts(builder, target)
+    starts = [builder.add(lane, lane.type(half * lanes)) for half in range(2)]
+    masks = [None if shape.whole else inside(builder, s, limit, lanes) for s in starts]
     places = _places(builder, at, jump, shape.vectors)
-    for half in range(2):
-        numbers = range(half * lanes // 2, (half + 1) * lanes // 2)
-        order = [n for i in numbers for n in (i, lanes + i)]
-        turns = ir.Constant(ir.VectorType(_I32, lanes), order)
-        start = builder.add(lane, ir.Constant(_I64, half * lanes))
-        mask = None if shape.whole else inside(builder, start, limit, lanes)
-        for a, b, place in zip(even, odd, places, strict=True):
-            memory.store(builder.shuffle_vector(a, b, turns), builder.add(place, start), mask)
+    for *pair, place in zip(even, odd, places, strict=True):
+        for values, start, mask in zip(turns(builder, pair, lanes), starts, masks, strict=True):
+            memory.store(values, builder.add(place, start), mask)
 
 
 def write(memory: Memory, values: Sequence[Any], target: Any, shape: Shape) -> None:
