@@ -44,7 +44,6 @@ def pack_block(weight, source, strides, shape, c_low, c_high, real, width, place
     sk, sc, sr, ss = strides
     taps, lanes = r_size * s_size, _BYTES // weight.itemsize
     many = c_high - c_low
-    writes = np.empty(_NINE, np.int64)
     dense = sr == s_size * ss and ss == 1
     if sk == 1:
         for c in range(c_low, c_high):
@@ -67,8 +66,6 @@ def pack_block(weight, source, strides, shape, c_low, c_high, real, width, place
     else:
         # A kernel's cells follow each other, and so do the output channels' kernels.
         near = dense and sk == taps and taps < lanes
-        for tap in range(min(taps, _NINE)):
-            writes[tap] = tap * c_size * width
         for c in range(c_low, c_high):
             whole = 0
             if near:
@@ -78,7 +75,7 @@ def pack_block(weight, source, strides, shape, c_low, c_high, real, width, place
             for j in range(0, whole, lanes):
                 here, to = source + c * sc + j * sk, at + c * width + j
                 if taps == _NINE:
-                    _nine_columns(weight, here, sk, packed, to, writes)
+                    _nine_columns(weight, here, sk, packed, to, c_size * width)
                 else:
                     transpose_to(
                         weight, here, sk, lanes, lanes, packed, to, width, places, taps * many

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.jit import inlined, kernel
 from convscape.kernels.cpu.simd import SIMD
 
 
@@ -69,18 +69,35 @@ _turn_double = _square(8)
 
 
 def turned(builder: Any, rows: list[Any]) -> list[Any]:
-    """The columns of a square block, from its rows: as many vectors as a vector has lanes."""
-    lanes = len(rows)
+    """The columns of square blocks, from their rows.
+
+    Vectors longer than there are rows hold several blocks, side by side; each is turned for itself.
+    """
+    side, lanes = len(rows), rows[0].type.count
 
     def interleaved(a: Any, b: Any, first: int) -> Any:
-        order = [v for i in range(lanes // 2) for v in (first + i, lanes + first + i)]
+        order = [
+            v
+            for block in range(0, lanes, side)
+            for i in range(block + first, block + first + side // 2)
+            for v in (i, lanes + i)
+        ]
         mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), order)
         return builder.shuffle_vector(a, b, mask)
 
-    for _ in range(lanes.bit_length() - 1):
-        pairs = list(zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True))
-        rows = [interleaved(a, b, half) for a, b in pairs for half in (0, lanes // 2)]
+    for _ in range(side.bit_length() - 1):
+        pairs = list(zip(rows[: side // 2], rows[side // 2 :], strict=True))
+        rows = [interleaved(a, b, half) for a, b in pairs for half in (0, side // 2)]
     return rows
+
+
+@inlined
+def turn_square(src, at, src_step, dst, to, dst_step):
+    """`transpose` of a block with as many rows and columns as a vector has lanes."""
+    if src.itemsize == 4:
+        _turn_single(src, at, src_step, dst, to, dst_step, None, 0)
+    else:
+        _turn_double(src, at, src_step, dst, to, dst_step, None, 0)
 
 
 @kernel
@@ -97,11 +114,7 @@ def transpose(src, at, src_step, rows, columns, dst, to, dst_step):
         for column in range(0, columns, lanes):
             # The last blocks are moved back inside; what they share with others is written twice.
             i, j = min(row, rows - lanes), min(column, columns - lanes)
-            source, target = at + i * src_step + j, to + j * dst_step + i
-            if src.itemsize == 4:
-                _turn_single(src, source, src_step, dst, target, dst_step, None, 0)
-            else:
-                _turn_double(src, source, src_step, dst, target, dst_step, None, 0)
+            turn_square(src, at + i * src_step + j, src_step, dst, to + j * dst_step + i, dst_step)
 
 
 @kernel

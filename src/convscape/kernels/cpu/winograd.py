@@ -52,10 +52,12 @@ def _kernel_part(part, parts, edge, weight, strides, flip, channels, lanes, poin
     k0 = 0
     while k0 < k_size:
         width = block_vectors(k_size - k0, lanes) * lanes
-        block_points(
-            edge, weight, strides, flip, low, high - low, k0, min(width, k_size - k0), width,
-            lanes, block, points, k0 * c_size + low * width, wide * c_size + lanes,
-        )  # fmt: skip
+        for c0 in range(low, high, _DEPTH):
+            block_points(
+                edge, weight, strides, flip, c0, min(_DEPTH, high - c0), k0,
+                min(width, k_size - k0), width, lanes, block, points, k0 * c_size + c0 * width,
+                wide * c_size + lanes,
+            )  # fmt: skip
         k0 += width
 
 

@@ -3,32 +3,21 @@
 The points of a block of output channels lie as [36][c][lane]: output channels must become
 neighbours. In Keras's order of axes they are. In PyTorch's plain order a kernel's cells are, and
 a vector's lanes of kernels are turned in registers; in its channels-last order input channels are,
-and blocks of them are turned first.
+and blocks of them are turned first. Weights are read once, and the hardware does not foresee where
+the next block's lie: while one block is transformed, the one behind it is asked for.
 """
 
-import numpy as np
-
-from convscape.kernels.cpu.fetch import fetch, fetch_run
+from convscape.kernels.cpu.fetch import fetch_far, fetch_far_run
 from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.scratch import scratch
-from convscape.kernels.cpu.tile import WIDEST
-from convscape.kernels.cpu.transpose import transpose
-from convscape.kernels.cpu.turned import reach
+from convscape.kernels.cpu.transpose import turn_square
 from convscape.kernels.cpu.winograd_transforms import kernel_points, kernel_points_of_rows
-
-RUN = 16
-"""Input channels whose kernels are turned at once, where a block of them is."""
-
-_AHEAD = 6  # input channels that kernels are asked for before they are turned
-_NEXT = 2  # and where they need not be
 
 
 @kernel
 def turning_block(edge, weight, lanes):
     """Room for the kernels that `block_points` turns."""
-    block = scratch((7 - edge) ** 2 * RUN * WIDEST * lanes, weight)
-    block[:] = 0
-    return block
+    return scratch((7 - edge) ** 2 * lanes**2, weight)
 
 
 @kernel
@@ -45,76 +34,55 @@ def block_points(
     sk, sc, sr, ss = strides
     side = 7 - edge
     cells = side * side
-    reads, direct, writes = (
-        np.empty(cells, np.int64),
-        np.empty(cells, np.int64),
-        np.empty(36, np.int64),
-    )
-    for e in range(36):
-        writes[e] = to + e * step
-    for t in range(cells):
-        cell = cells - 1 - t if flip else t
-        reads[t] = cell * width
-        direct[t] = cell // side * sr + cell % side * ss
-    if sr == side * ss and ss == 1:
-        _plain_points(
-            edge, weight, sk, sc, flip, first, channels, k0, real, width, lanes, block, points,
-            writes,
-        )  # fmt: skip
+    if sk == 1 and real == width and sr == side * ss:
+        # The first cell to be read, and the way to the next one.
+        start, way = ((cells - 1) * ss, -ss) if flip else (0, ss)
+        for c in range(channels):
+            at = k0 + (first + c) * sc + start
+            for t in range(cells):
+                fetch_far_run(weight, at + channels * sc + t * way, width)
+            for v in range(0, width, lanes):
+                kernel_points(edge, weight, at + v, way, points, to + c * width + v, step)
         return
-    for start in range(first, first + channels, RUN):
-        run = min(RUN, first + channels - start)
-        at, out = k0 * sk + start * sc, (start - first) * width
-        if sk == 1 and real == width:
-            for c in range(run):
-                for t in range(cells):
-                    fetch_run(weight, at + (c + _NEXT) * sc + direct[t], width)
-                kernel_points(
-                    edge, weight, at + c * sc, direct, points, out + c * width, writes, width
-                )
-            continue
-        if sc == 1:
-            for t in range(cells):
-                source = at + t // side * sr + t % side * ss
-                for j in range(real):
-                    fetch(weight, source + j * sk + RUN)
-                transpose(weight, source, sk, real, run, block, t * width, cells * width)
+    plain = sr == side * ss and ss == 1
+    for v in range(0, width, lanes):
+        at, out = (k0 + v) * sk + first * sc, to + v
+        if plain and v + lanes <= real:
+            for c in range(channels):
+                here = at + c * sc
+                for i in range(lanes):
+                    fetch_far(weight, here + i * sk + channels * sc)
+                kernel_points_of_rows(edge, flip, weight, here, sk, points, out + c * width, step)
         else:
-            for c in range(run):
-                for t in range(cells):
-                    source = at + c * sc + t // side * sr + t % side * ss
-                    line = (c * cells + t) * width
-                    for j in range(real):
-                        block[line + j] = weight[source + j * sk]
-        for c in range(run):
-            for t in range(cells):
-                block[(c * cells + t) * width + real : (c * cells + t + 1) * width] = 0
-            kernel_points(
-                edge, block, c * cells * width, reads, points, out + c * width, writes, width
-            )
+            _turned_points(
+                edge, weight, at, strides, flip, channels, min(lanes, real - v), lanes, block,
+                points, out, width, step,
+            )  # fmt: skip
 
 
 @kernel
-def _plain_points(
-    edge, weight, sk, sc, flip, first, channels, k0, real, width, lanes, block, points, writes,
-):  # fmt: skip
-    """`block_points` of kernels whose cells are neighbours, sk and sc apart."""
-    cells = (7 - edge) ** 2
-    whole = reach(cells, lanes)
-    reads = np.empty(cells, np.int64)
-    for t in range(cells):
-        reads[t] = (cells - 1 - t if flip else t) * lanes
-    for v in range(0, width, lanes):
-        for c in range(channels):
-            source, out = (k0 + v) * sk + (first + c) * sc, c * width + v
-            if v + lanes <= real and source + (lanes - 1) * sk + whole <= len(weight):
-                for i in range(lanes):
-                    fetch(weight, source + i * sk + _AHEAD * sc)
-                kernel_points_of_rows(edge, flip, weight, source, sk, points, out, writes)
-                continue
-            # Few kernels are left, or the memory ends.
-            for t in range(cells):
+def _turned_points(
+    edge, weight, at, strides, flip, channels, real, lanes, block, points, to, width, step
+):
+    """`block_points` of one vector's lanes of kernels, by way of `block` as [c][cell][lane]."""
+    sk, sc, sr, ss = strides
+    side = 7 - edge
+    cells = side * side
+    start, way = ((cells - 1) * lanes, -lanes) if flip else (0, lanes)
+    if real < lanes:
+        block[:] = 0
+    for c0 in range(0, channels, lanes):
+        run = min(lanes, channels - c0)
+        for t in range(cells):
+            source = at + c0 * sc + t // side * sr + t % side * ss
+            if sc == 1 and real == run == lanes:
                 for j in range(lanes):
-                    there = v + j < real
-                    block[t * lanes + j] = weight[source + j * sk + t] if there else 0
-            kernel_points(edge, block, 0, reads, points, out, writes, lanes)
+                    fetch_far(weight, source + j * sk + channels)
+                turn_square(weight, source, sk, block, t * lanes, cells * lanes)
+            else:
+                for c in range(run):
+                    for j in range(real):
+                        block[(c * cells + t) * lanes + j] = weight[source + c * sc + j * sk]
+        for c in range(run):
+            out = to + (c0 + c) * width
+            kernel_points(edge, block, c * cells * lanes + start, way, points, out, step)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import sqrt
 from typing import Any
 
-from convscape.kernels.cpu.turned import from_rows, to_rows
+from convscape.kernels.cpu.turned import from_rows, from_vectors, to_rows
 from convscape.kernels.cpu.vector import elementwise
 
 ROOT = sqrt(2)
@@ -153,8 +153,8 @@ def _reversed(line: Line, size: int) -> Callable[[Sequence[Any]], Iterator[Any]]
 
 
 input_tile = elementwise(both_axes(input_line, 6, APART), 36, 36)
-kernel3_tile = elementwise(both_axes(kernel3_line, 3, APART), 9, 36)
-kernel5_tile = elementwise(both_axes(kernel5_line, 5, APART), 25, 36)
+kernel3_vectors = from_vectors(both_axes(kernel3_line, 3, APART), 9)
+kernel5_vectors = from_vectors(both_axes(kernel5_line, 5, APART), 25)
 kernel3_rows = from_rows(both_axes(kernel3_line, 3, APART), 9)
 kernel5_rows = from_rows(both_axes(kernel5_line, 5, APART), 25)
 kernel3_reversed_rows = from_rows(_reversed(kernel3_line, 3), 9)
@@ -165,7 +165,7 @@ output4_relu_tile = elementwise(_finished(output4_line, relu=True), 36, 16, extr
 output2_relu_tile = elementwise(_finished(output2_line, relu=True), 36, 4, extra=True)
 output4_adjoint_tile = elementwise(both_axes(output4_adjoint_line, 4, APART), 16, 36)
 output2_adjoint_tile = elementwise(both_axes(output2_adjoint_line, 2, APART), 4, 36)
-kernel3_adjoint_tile = elementwise(both_axes(kernel3_adjoint_line, 6), 36, 9)
-kernel5_adjoint_tile = elementwise(both_axes(kernel5_adjoint_line, 6), 36, 25)
+kernel3_adjoint_vectors = from_vectors(both_axes(kernel3_adjoint_line, 6), 36)
+kernel5_adjoint_vectors = from_vectors(both_axes(kernel5_adjoint_line, 6), 36)
 kernel3_adjoint_rows = to_rows(both_axes(kernel3_adjoint_line, 6), 36)
 kernel5_adjoint_rows = to_rows(both_axes(kernel5_adjoint_line, 6), 36)

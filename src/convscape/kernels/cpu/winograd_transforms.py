@@ -6,19 +6,19 @@ that tells them apart; all that follows `edge` is what `convscape.kernels.cpu.ve
 takes.
 """
 
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.jit import inlined, kernel
 from convscape.kernels.cpu.winograd_points import (
     input_tile,
     kernel3_adjoint_rows,
-    kernel3_adjoint_tile,
+    kernel3_adjoint_vectors,
     kernel3_reversed_rows,
     kernel3_rows,
-    kernel3_tile,
+    kernel3_vectors,
     kernel5_adjoint_rows,
-    kernel5_adjoint_tile,
+    kernel5_adjoint_vectors,
     kernel5_reversed_rows,
     kernel5_rows,
-    kernel5_tile,
+    kernel5_vectors,
     output2_adjoint_tile,
     output2_relu_tile,
     output2_tile,
@@ -34,27 +34,33 @@ def input_points(x, at, reads, out, to, writes, count):
     input_tile(x, at, reads, out, to, writes, count, x, 0)
 
 
-@kernel
-def kernel_points(edge, weight, at, reads, out, to, writes, count):
-    """G g G^T: 9 or 25 kernel cells to 36 points."""
+@inlined
+def kernel_points(edge, weight, at, step, out, to, plane):
+    """G g G^T of a vector's lanes of kernels: 9 or 25 vectors of cells to 36 of points.
+
+    Vectors are read `step` apart and written `plane` apart.
+    """
     if edge == 4:
-        kernel3_tile(weight, at, reads, out, to, writes, count, weight, 0)
+        kernel3_vectors(weight, at, step, out, to, plane)
     else:
-        kernel5_tile(weight, at, reads, out, to, writes, count, weight, 0)
+        kernel5_vectors(weight, at, step, out, to, plane)
 
 
-@kernel
-def kernel_points_of_rows(edge, flip, weight, at, step, out, to, writes):
-    """G g G^T of a vector's lanes of kernels whose cells are neighbours, read `step` apart."""
+@inlined
+def kernel_points_of_rows(edge, flip, weight, at, step, out, to, plane):
+    """G g G^T of a vector's lanes of kernels whose cells are neighbours, read `step` apart.
+
+    See `convscape.kernels.cpu.turned`.
+    """
     if edge == 4:
         if flip:
-            kernel3_reversed_rows(weight, at, step, out, to, writes)
+            kernel3_reversed_rows(weight, at, step, out, to, plane)
         else:
-            kernel3_rows(weight, at, step, out, to, writes)
+            kernel3_rows(weight, at, step, out, to, plane)
     elif flip:
-        kernel5_reversed_rows(weight, at, step, out, to, writes)
+        kernel5_reversed_rows(weight, at, step, out, to, plane)
     else:
-        kernel5_rows(weight, at, step, out, to, writes)
+        kernel5_rows(weight, at, step, out, to, plane)
 
 
 @kernel
@@ -80,22 +86,22 @@ def output_points(edge, dy, at, reads, out, to, writes, count):
         output2_adjoint_tile(dy, at, reads, out, to, writes, count, dy, 0)
 
 
-@kernel
-def kernel_cells(edge, sums, at, reads, out, to, writes, count):
-    """G^T u G: 36 points to 9 or 25 cells of the weight gradient."""
+@inlined
+def kernel_cells(edge, sums, at, plane, out, to, step):
+    """G^T u G of a vector's lanes of kernels: 36 vectors of points to 9 or 25 of cells."""
     if edge == 4:
-        kernel3_adjoint_tile(sums, at, reads, out, to, writes, count, sums, 0)
+        kernel3_adjoint_vectors(sums, at, plane, out, to, step)
     else:
-        kernel5_adjoint_tile(sums, at, reads, out, to, writes, count, sums, 0)
+        kernel5_adjoint_vectors(sums, at, plane, out, to, step)
 
 
-@kernel
-def kernel_cells_in_rows(edge, sums, at, reads, out, to, step):
-    """G^T u G: 36 points to 9 or 25 cells of the weight gradient, for a vector's lanes of kernels.
+@inlined
+def kernel_cells_in_rows(edge, sums, at, plane, out, to, step):
+    """`kernel_cells` where a kernel's cells become neighbours, and kernels lie `step` apart.
 
-    Those lie `step` apart in the result; see `convscape.kernels.cpu.turned`.
+    See `convscape.kernels.cpu.turned`.
     """
     if edge == 4:
-        kernel3_adjoint_rows(sums, at, reads, out, to, step)
+        kernel3_adjoint_rows(sums, at, plane, out, to, step)
     else:
-        kernel5_adjoint_rows(sums, at, reads, out, to, step)
+        kernel5_adjoint_rows(sums, at, plane, out, to, step)

@@ -1,19 +1,15 @@
 """Winograd's weight gradient on its way out: from 36 sums to a kernel's cells, in either order."""
 
-import numpy as np
-
+from convscape.kernels.cpu.fetch import fetch_to_write
 from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.scratch import scratch
-from convscape.kernels.cpu.tile import WIDEST
-from convscape.kernels.cpu.turned import reach
 from convscape.kernels.cpu.winograd_transforms import kernel_cells, kernel_cells_in_rows
 
 
 @kernel
 def room_for_cells(edge, sums, lanes):
-    """Room for the cells of as many kernels as the widest block has columns."""
-    cells, widest = (7 - edge) ** 2, WIDEST * lanes
-    return scratch(cells * widest + reach(cells, lanes), sums)
+    """Room for the cells of a vector's lanes of kernels."""
+    return scratch((7 - edge) ** 2 * lanes, sums)
 
 
 @kernel
@@ -24,19 +20,29 @@ def put_cells(edge, last, add, sums, at, plane, row, c0, c_size, count, lanes, l
     (k, side, side, c), else (k, c, side, side); with `add` it is added to what is there.
     """
     cells = (7 - edge) ** 2
-    reads, places = np.arange(36) * plane, np.arange(cells)
     start = row * c_size * cells
-    if last and not add:
-        kernel_cells(edge, sums, at, reads, dw, start + c0, places * c_size, count)
-    elif last:
-        kernel_cells(edge, sums, at, reads, line, 0, places * count, count)
-        for t in range(cells):
-            to = start + t * c_size + c0
-            for c in range(count):
-                dw[to + c] += line[t * count + c]
-    else:
-        for c in range(0, count, lanes):
-            kernel_cells_in_rows(edge, sums, at + c, reads, line, c * cells, cells)
-        to = start + c0 * cells
-        for i in range(count * cells):
-            dw[to + i] = dw[to + i] + line[i] if add else line[i]
+    whole = 0 if add else count // lanes * lanes
+    after = start + c_size * cells
+    for c in range(0, whole, lanes):
+        if last:
+            for t in range(cells):
+                fetch_to_write(dw, after + t * c_size + c0 + c)
+        else:
+            for t in range(cells):
+                fetch_to_write(dw, after + (c0 + c) * cells + t * lanes)
+        if last:
+            kernel_cells(edge, sums, at + c, plane, dw, start + c0 + c, c_size)
+        else:
+            kernel_cells_in_rows(edge, sums, at + c, plane, dw, start + (c0 + c) * cells, cells)
+    for c in range(whole, count, lanes):
+        real = min(lanes, count - c)
+        if last:
+            kernel_cells(edge, sums, at + c, plane, line, 0, lanes)
+            runs, length, to = cells, real, start + c0 + c
+        else:
+            kernel_cells_in_rows(edge, sums, at + c, plane, line, 0, cells)
+            runs, length, to = 1, real * cells, start + (c0 + c) * cells
+        for r in range(runs):
+            for i in range(length):
+                value, place = line[r * lanes + i], to + r * c_size + i
+                dw[place] = dw[place] + value if add else value
