@@ -172,14 +172,16 @@ Maker = Callable[[Tensor], tuple[Tensor, tuple[Tensor, ...]]]
 
 
 def _convolutions(algorithm: str) -> Iterator[Maker]:
-    def maker(k: int, kernel: int, stride: int, groups: int, bias: bool, keras: bool) -> Maker:
+    def maker(
+        k: int, kernel: int, stride: int, groups: int, bias: bool, keras: bool, c: int = 32
+    ) -> Maker:
         def make(x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-            w = torch.randn(k, 32 // groups, kernel, kernel, dtype=x.dtype)
+            w = torch.randn(k, c // groups, kernel, kernel, dtype=x.dtype)
             if keras:  # (rows, columns, in, out) in memory
                 w = w.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
             w.requires_grad_(x.requires_grad)
             b = torch.randn(k, dtype=x.dtype) if bias else None
-            y = ops.conv2d(x, w, b, stride, kernel // 2, groups=groups, algorithm=algorithm)
+            y = ops.conv2d(x[:, :c], w, b, stride, kernel // 2, groups=groups, algorithm=algorithm)
             return y, (x, w)
 
         return make
@@ -188,6 +190,7 @@ def _convolutions(algorithm: str) -> Iterator[Maker]:
         for bias in (False, True):
             yield maker(48, 3, 1, 1, bias, keras)
             yield maker(20, 1, 1, 1, bias, keras)
+            yield maker(16, 3, 1, 1, bias, keras, c=3)
             yield maker(16, 3, 2, 2, bias, keras)
             yield maker(48, 1, 2, 1, bias, keras)
             yield maker(32, 3, 1, 32, bias, keras)

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from convscape.kernels.cpu.simd import SIMD
 
 
 @intrinsic
@@ -21,6 +24,41 @@ def copy_run(_context: Any, source: Any, at: Any, target: Any, to: Any, count: A
             for n, m in ((2, 3), (0, 1))
         ]
         cgutils.raw_memcpy(builder, *pointers, args[4], source.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    integer = types.intp
+    return types.void(source, integer, target, integer, integer), generate
+
+
+@intrinsic
+def copy_every_other(_context: Any, source: Any, at: Any, target: Any, to: Any, count: Any) -> Any:
+    """Set target[to + i] = source[at + 2 i] for i < count; they do not overlap."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        given, taken = (
+            builder.gep(context.make_array(sig.args[n])(context, builder, args[n]).data, [args[m]])
+            for n, m in ((0, 1), (2, 3))
+        )
+        size = source.dtype.bitwidth // 8
+        lanes = SIMD.lanes(size)
+
+        def place(pointer: Any, i: Any, many: int) -> Any:
+            kind = ir.VectorType(pointer.type.pointee, many).as_pointer()
+            return builder.bitcast(builder.gep(pointer, [i]), kind)
+
+        # A pair of vectors ends one element behind its last even one; the last may not be there.
+        whole = builder.sdiv(builder.sub(args[4], args[4].type(1)), args[4].type(lanes))
+        with cgutils.for_range(builder, whole) as loop:
+            i = builder.mul(loop.index, loop.index.type(lanes))
+            at_source = place(given, builder.add(i, i), 2 * lanes)
+            both = builder.load(at_source, align=size)
+            even = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(0, 2 * lanes, 2)))
+            half = builder.shuffle_vector(both, ir.Constant(both.type, ir.Undefined), even)
+            builder.store(half, place(taken, i, lanes), align=size)
+        rest = builder.mul(whole, whole.type(lanes))
+        with cgutils.for_range_slice(builder, rest, args[4], rest.type(1)) as (i, _):
+            number = builder.load(builder.gep(given, [builder.add(i, i)]))
+            builder.store(number, builder.gep(taken, [i]))
         return context.get_dummy_value()
 
     integer = types.intp

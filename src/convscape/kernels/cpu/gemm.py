@@ -21,6 +21,7 @@ V. Dumoulin and F. Visin, arXiv 1603.07285, section 4.
 """
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu import gemm_lines
 from convscape.kernels.cpu.clear import clear
 from convscape.kernels.cpu.gemm_folded import folded, folded_weight, unfold
 from convscape.kernels.cpu.gemm_pack import packed
@@ -78,6 +79,9 @@ def forward(
     if not last and _is_pointwise(x, geometry):
         view = _strided(x, geometry, shape)
         pointwise(view, weight[:, :, 0, 0], bias, relu, geometry.groups, y, threads)
+        return y
+    if not last and gemm_lines.fits(geometry, shape[3], x.itemsize):
+        gemm_lines.correlate(x, weight, bias, relu, geometry, y, threads)
         return y
     memory = padded(x, padding, threads)[0]
     correlate(memory, _grouped(weight, geometry), weights, product, bias, relu, line, threads)

@@ -8,7 +8,8 @@ columns at a time is gathered, which is a run of channels for each pixel.
 
 On a small map most of a border tap's cells are padding. There the pixels are ordered (h, w, n): a
 tap's real cells are then whole runs, and only those are multiplied. Maps with long lines are
-multiplied in place (`gemm_weight_wide`).
+multiplied in place (`gemm_weight_wide`), and in plain memory with few weights an output channel
+nothing is turned (`gemm_weight_lines`).
 """
 
 from functools import lru_cache
@@ -17,7 +18,7 @@ from math import prod
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
-from convscape.kernels.cpu import gemm_weight_wide
+from convscape.kernels.cpu import gemm_weight_lines, gemm_weight_wide
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
@@ -255,6 +256,9 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     """
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
+    plain = not is_channels_last(x) and dy.strides[3] == dy.itemsize
+    if plain and gemm_weight_lines.fits(geometry, dy.shape[2:], x.itemsize):
+        return gemm_weight_lines.weight_grad(x, dy, geometry, threads)
     padded_cells = any(w.padding != (0, 0) for w in geometry.windows)
     if prod(dy.shape[2:]) >= (_WIDE if padded_cells else _WIDE_WITHOUT):
         return gemm_weight_wide.weight_grad(x, dy, geometry, threads)

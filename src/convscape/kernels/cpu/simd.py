@@ -158,52 +158,61 @@ class Code:
         b, (start, b_jump, b_step, outer, count) = self.data(6), self.args[7:12]
         begin = begin or [ir.Constant(self.vector, [0.0] * self.lanes)] * (rows * vectors)
 
-        def phis(values: list[Any], source: Any) -> list[Any]:
-            nodes = []
-            for value in values:
-                node = builder.phi(value.type)
-                node.add_incoming(value, source)
-                nodes.append(node)
-            return nodes
-
-        def feed(nodes: list[Any], values: list[Any], source: Any) -> None:
-            for node, value in zip(nodes, values, strict=True):
-                node.add_incoming(value, source)
-
         entry = builder.block
         names = "over_o", "over_k", "next_o", "done"
         over_o, over_k, next_o, done = (builder.append_basic_block(name) for name in names)
         builder.branch(over_o)
 
         builder.position_at_end(over_o)
-        o, a_row, b_row, *sums_o = phis([_constant(0), _constant(0), start, *begin], entry)
+        first = [_constant(0), _constant(0), start, *begin]
+        o, a_row, b_row, *sums_o = self.phis(first, entry)
         builder.branch(over_k)
 
         builder.position_at_end(over_k)
-        k, a_at, b_at, *sums = phis([_constant(0), a_row, b_row, *sums_o], over_o)
-        b_row_at = builder.gep(b, [b_at])
-        b_vectors = [
-            self.vector_at(builder.gep(b_row_at, [_constant(j * self.lanes)]))
-            for j in range(vectors)
-        ]
-        products = []
-        for i, pointer in enumerate(row_pointers):
-            element = self.splat(builder.load(builder.gep(pointer, [a_at])))
-            for j, b_vector in enumerate(b_vectors):
-                products.append(builder.call(self.fma, [element, b_vector, sums[i * vectors + j]]))
+        k, a_at, b_at, *sums = self.phis([_constant(0), a_row, b_row, *sums_o], over_o)
+        products: list[Any] = self.step(row_pointers, a_at, builder.gep(b, [b_at]), vectors, sums)
         k_next = builder.add(k, _constant(1))
         stepped = [k_next, builder.add(a_at, a_step), builder.add(b_at, b_step), *products]
-        feed([k, a_at, b_at, *sums], stepped, over_k)
+        self.feed([k, a_at, b_at, *sums], stepped, over_k)
         builder.cbranch(builder.icmp_signed("<", k_next, count), over_k, next_o)
 
         builder.position_at_end(next_o)
         o_next = builder.add(o, _constant(1))
         jumped = [o_next, builder.add(a_row, a_jump), builder.add(b_row, b_jump), *products]
-        feed([o, a_row, b_row, *sums_o], jumped, next_o)
+        self.feed([o, a_row, b_row, *sums_o], jumped, next_o)
         builder.cbranch(builder.icmp_signed("<", o_next, outer), over_o, done)
 
         builder.position_at_end(done)
         return products
+
+    def step(
+        self, rows: list[Any], a_at: Any, b_row: Any, vectors: int, sums: list[Any]
+    ) -> list[Any]:  # fmt: skip
+        """The sums, and one product more in each: one broadcast a row, the vectors from b_row."""
+        builder = self.builder
+        b_vectors = [
+            self.vector_at(builder.gep(b_row, [_constant(j * self.lanes)])) for j in range(vectors)
+        ]
+        products = []
+        for i, pointer in enumerate(rows):
+            element = self.splat(builder.load(builder.gep(pointer, [a_at])))
+            for j, b_vector in enumerate(b_vectors):
+                products.append(builder.call(self.fma, [element, b_vector, sums[i * vectors + j]]))
+        return products
+
+    def phis(self, values: list[Any], source: Any) -> list[Any]:
+        """What a loop carries on, as it is before the loop."""
+        nodes = []
+        for value in values:
+            node = self.builder.phi(value.type)
+            node.add_incoming(value, source)
+            nodes.append(node)
+        return nodes
+
+    def feed(self, nodes: list[Any], values: list[Any], source: Any) -> None:
+        """What a loop carries on, as a turn leaves it."""
+        for node, value in zip(nodes, values, strict=True):
+            node.add_incoming(value, source)
 
 
 def fused_multiply_add(module: Any, vector: Any) -> Any:

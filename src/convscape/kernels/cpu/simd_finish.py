@@ -47,7 +47,10 @@ def finishing_tile(vectors: int, whole: bool, across: bool) -> Callable[..., Non
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             code = Code(context, builder, sig, args)
-            biases = _biases(code, vectors, across)
+            if across:
+                biases = [code.vector_at(cell) for cell in code.cells(18, 19, vectors)] * ROWS
+            else:
+                biases = row_biases(code, 18, 19, ROWS, vectors)
             if whole:
                 sums = code.sums(vectors, biases)
             else:
@@ -58,7 +61,7 @@ def finishing_tile(vectors: int, whole: bool, across: bool) -> Callable[..., Non
                     builder.fadd(builder.fadd(code.vector_at(cell), s), bias)
                     for cell, s, bias in zip(earlier, code.sums(vectors), biases, strict=True)
                 ]
-            _write(code, vectors, sums)
+            write(code, sums, code.rows(14, 15, 16, 17), *args[20:])
             return context.get_dummy_value()
 
         return signature, generate
@@ -66,55 +69,65 @@ def finishing_tile(vectors: int, whole: bool, across: bool) -> Callable[..., Non
     return cast(Callable[..., None], finish)
 
 
-def _biases(code: Code, vectors: int, across: bool) -> list[Any]:
-    """The bias of every vector of the tile."""
-    if across:
-        return [code.vector_at(cell) for cell in code.cells(18, 19, vectors)] * ROWS
+def row_biases(code: Code, array: int, start: int, rows: int, vectors: int) -> list[Any]:
+    """The bias of every vector of a tile: one number a row, from args[start] of an array on."""
     builder = code.builder
-    first = builder.gep(code.data(18), [code.args[19]])
-    numbers = [builder.load(builder.gep(first, [_word(i)])) for i in range(ROWS)]
+    first = builder.gep(code.data(array), [code.args[start]])
+    numbers = [builder.load(builder.gep(first, [_word(i)])) for i in range(rows)]
     return [code.splat(number) for number in numbers for _ in range(vectors)]
 
 
-def _write(code: Code, vectors: int, sums: list[Any]) -> None:
-    """The bounds, then whole rows or, at the edge, the lanes that are real."""
+def write(code: Code, sums: list[Any], places: list[Any], real: Any, low: Any, high: Any) -> None:
+    """The bounds, then whole rows or, at the edge, the lanes that are real: a place each row."""
     builder, lanes = code.builder, code.lanes
-    low, high = code.splat(code.args[21]), code.splat(code.args[22])
+    rows, vectors = len(places), len(sums) // len(places)
+    low, high = code.splat(low), code.splat(high)
     finished = []
     for total in sums:
         # In this order of operands a CPU's maximum and minimum pass NaN on.
         total = builder.select(builder.fcmp_ordered(">", low, total), low, total)
         finished.append(builder.select(builder.fcmp_ordered("<", high, total), high, total))
-    places = code.rows(14, 15, 16, 17)
     cells = [builder.gep(place, [_word(j * lanes)]) for place in places for j in range(vectors)]
-    complete = builder.icmp_signed(">=", code.args[20], _word(vectors * lanes))
+    complete = builder.icmp_signed(">=", real, _word(vectors * lanes))
     with builder.if_else(complete, likely=True) as (all_lanes, some_lanes):
         with all_lanes:
             for value, cell in zip(finished, cells, strict=True):
                 code.store(value, cell)
         with some_lanes:
-            masks = [_mask(code, j) for j in range(vectors)] * ROWS
-            kind, truth = code.vector, ir.VectorType(ir.IntType(1), lanes)
+            masks = [real_lanes(code, real, j) for j in range(vectors)] * rows
+            kind = code.vector.as_pointer()
             store = code.function(
                 f"llvm.masked.store.v{lanes}f{8 * code.itemsize}.p0",
-                ir.VoidType(), [kind, kind.as_pointer(), ir.IntType(32), truth],
+                ir.VoidType(), [code.vector, kind, ir.IntType(32), masks[0].type],
             )  # fmt: skip
             align = ir.Constant(ir.IntType(32), code.itemsize)
             for value, cell, mask in zip(finished, cells, masks, strict=True):
-                builder.call(store, [value, builder.bitcast(cell, kind.as_pointer()), align, mask])
+                builder.call(store, [value, builder.bitcast(cell, kind), align, mask])
 
 
-def _mask(code: Code, vector: int) -> Any:
-    """The lanes of this vector of a row that are real."""
+def real_lanes(code: Code, real: Any, vector: int) -> Any:
+    """The lanes of this vector of a row that are among the first real ones."""
     numbers = ir.VectorType(ir.IntType(64), code.lanes)
     undefined = ir.Constant(numbers, ir.Undefined)
     zero = ir.Constant(ir.IntType(32), 0)
-    single = code.builder.insert_element(undefined, code.args[20], zero)
+    single = code.builder.insert_element(undefined, real, zero)
     order = ir.Constant(ir.VectorType(ir.IntType(32), code.lanes), [0] * code.lanes)
     real = code.builder.shuffle_vector(single, undefined, order)
     first = vector * code.lanes
     lanes = ir.Constant(numbers, list(range(first, first + code.lanes)))
     return code.builder.icmp_signed("<", lanes, real)
+
+
+def masked_at(code: Code, pointer: Any, mask: Any) -> Any:
+    """A vector from memory of which the lanes in the mask are read; the others are 0."""
+    kind = code.vector.as_pointer()
+    load = code.function(
+        f"llvm.masked.load.v{code.lanes}f{8 * code.itemsize}.p0",
+        code.vector, [kind, ir.IntType(32), mask.type, code.vector],
+    )  # fmt: skip
+    align = ir.Constant(ir.IntType(32), code.itemsize)
+    zeros = ir.Constant(code.vector, [0.0] * code.lanes)
+    return code.builder.call(load, [code.builder.bitcast(pointer, kind), align, mask, zeros])
 
 
 def _word(value: int) -> Any:
