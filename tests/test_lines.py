@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numba import njit
 from torch.nn import functional
 
 from convscape import Geometry, Window
@@ -44,7 +45,8 @@ def test_every_cell_of_the_kernel_meets_a_lines_outputs_at_one_distance(
     step = 3 * len(phases) * plan[5]
     lines = np.full(many * step, np.nan, np.float32)
     memory, strides = flat(given)
-    fill: Any = lay_out
+    kernel: Any = lay_out
+    fill = njit(kernel.py_func)
     fill(memory, strides, x.shape[1:], 1, plan, phases, 0, many, lines)
     assert not np.isnan(lines).any()  # whole vectors are read
     down, across = windows
