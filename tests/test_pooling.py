@@ -9,6 +9,10 @@ import torch
 from convscape.arithmetic import Geometry
 from convscape.arithmetic.average import divisors
 from convscape.kernels import TABLE, Algorithm, Problem, choose, load, reference
+from convscape.kernels.cpu.divide import alone
+from convscape.kernels.cpu.pool_axes import backward
+from convscape.kernels.cpu.pool_maximum_lines import lines_part, serves
+from convscape.kernels.cpu.threads import bind
 from tests.cases import LAYOUTS, POOLS, TOLERANCE, Case, channels_last, contiguous, error
 from tests.test_kernels import DECK_INPUT
 
@@ -110,6 +114,11 @@ BORDERS = [
     ((1, 7, 5, 9), (5, 9), 1, 0),
     ((2, 3, 3, 20), (5, 22), 1, 1),
     ((2, 5, 7, 110), 3, 2, 1),
+    # One plane, few outputs, and windows that leave cells unread, up to all but three of a line.
+    ((1, 1, 37, 35), 3, 2, 1),
+    ((3, 1, 3, 4), 2, 2, 0),
+    ((1, 2, 9, 37), 2, 2, ((1, 0), (1, 1))),
+    ((1, 4, 5, 40), 3, 50, 0),
     ((1, 9, 11, 120), 2, (4, 2), 0),
 ]
 
@@ -148,6 +157,32 @@ def test_every_way_of_filling_vectors_agrees_with_the_loops(
         assert error(got, reference.average(xs, g, counts)) < 1e-6
         got = fast.average_grad(dy, g, counts, shape[2:], threads)
         assert error(got, reference.average_grad(dy, g, counts, shape[2:])) < 1e-6
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(2, 2, 0), (3, 2, 0), (3, 2, 1), (3, 1, 1)], ids=str
+)
+@pytest.mark.parametrize("side", [5, 14, 17, 35, 50])
+def test_a_share_writes_its_own_lines_and_no_others(
+    side: int, kernel: int, stride: int, padding: int, parts: int
+) -> None:
+    g = Geometry.of((side, side), kernel, stride, padding)
+    x = np.random.default_rng(0).normal(size=(1, 5, side, side)).astype(np.float32)
+    _, where = reference.maximum(x, g)
+    dy = np.random.default_rng(1).normal(size=where.shape).astype(np.float32)
+    where = where.astype(np.uint8)
+    _, both, _ = backward(g, (side, side))
+    assert serves(*both)
+    dx, known = np.full(x.size, np.nan, np.float32), np.zeros(x.size, bool)
+    bind()
+    for part in reversed(range(parts)):
+        before = dx.copy()
+        lines_part(alone(part), parts, dy.ravel(), where.ravel(), dx, 5, *both)
+        np.testing.assert_array_equal(dx[known], before[known])
+        known = ~np.isnan(dx)
+    want = reference.maximum_grad(dy, where, g, (side, side))
+    assert error(dx.reshape(x.shape), want) < 1e-6
 
 
 @pytest.mark.parametrize("layout", [contiguous, channels_last], ids=lambda f: f.__name__)
