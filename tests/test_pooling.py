@@ -170,15 +170,16 @@ def test_a_share_writes_its_own_lines_and_no_others(
     g = Geometry.of((side, side), kernel, stride, padding)
     x = np.random.default_rng(0).normal(size=(1, 5, side, side)).astype(np.float32)
     _, where = reference.maximum(x, g)
-    dy = np.random.default_rng(1).normal(size=where.shape).astype(np.float32)
+    dy = torch.randn(where.shape, generator=torch.Generator().manual_seed(1)).numpy()
     where = where.astype(np.uint8)
+    share: Any = lines_part
     _, both, _ = backward(g, (side, side))
     assert serves(*both)
     dx, known = np.full(x.size, np.nan, np.float32), np.zeros(x.size, bool)
     bind()
     for part in reversed(range(parts)):
         before = dx.copy()
-        lines_part(alone(part), parts, dy.ravel(), where.ravel(), dx, 5, *both)
+        share(alone(part), parts, dy.ravel(), where.ravel(), dx, 5, *both)
         np.testing.assert_array_equal(dx[known], before[known])
         known = ~np.isnan(dx)
     want = reference.maximum_grad(dy, where, g, (side, side))
