@@ -7,7 +7,7 @@ import pytest
 
 from convscape import Geometry, Window
 from convscape.kernels import reference
-from convscape.kernels.cpu import gemm
+from convscape.kernels.cpu import gemm, gemm_weight_wide
 from convscape.kernels.cpu.clear import clear
 from convscape.kernels.cpu.gemm_folded import folded
 from convscape.kernels.cpu.gemm_pack import packed
@@ -103,3 +103,25 @@ def test_only_phases_that_leave_lanes_idle_are_taken_together() -> None:
     assert found(64, 3, 2) is None
     assert found(3, 3, 1) is None
     assert found(4, 3, 2, groups=2) is None
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("spatial", "k", "groups"),
+    [((70, 78), 9, 1), ((40, 61), 24, 3), ((10, 20), 100, 1)],  # the last: one panel, for three
+)
+def test_pixels_shared_by_threads_make_one_weight_gradient(
+    spatial: tuple[int, int], k: int, groups: int, last: bool, threads: int
+) -> None:
+    geometry = Geometry.of(spatial, 3, 1, 1, in_channels=3 * groups, out_channels=k, groups=groups)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 3 * groups, *spatial)).astype(np.float32)
+    dy = rng.standard_normal((1, k, *spatial)).astype(np.float32)
+    want = reference.weight_grad(x.astype(float), dy.astype(float), geometry)
+    if last:
+        x, dy = (
+            np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, dy)
+        )
+    dw = gemm_weight_wide.weight_grad(x, dy, geometry, threads)
+    np.testing.assert_allclose(dw, want, atol=1e-5 * float(abs(want).max()))

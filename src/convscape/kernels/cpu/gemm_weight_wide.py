@@ -53,22 +53,30 @@ def _panel(dy, steps, at, lines, pixels, real, width, panel):
 
 
 @team
-def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, dw):
-    """A share of dw[group][k][row]: of the output channels if there are many, else of the rows."""
+def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, slabs, dw):
+    """A share of dw[group][k][row]: of the output channels if there are many, else of the rows.
+
+    Where there are too few of both, it is a share of the pixels, summed in a slab of its own.
+    """
     if divide(part, parts):
         return
     n_size, h_size, w_size = grid
     groups, c_size, k_size = channels
-    m_size = dw.size // (groups * k_size)
+    m_size = dw.size // (slabs * groups * k_size)
     widest = WIDEST * lanes
     tiles = (m_size + ROWS - 1) // ROWS
-    low, high = 0, tiles
-    k_low, k_high = own_blocks(part, parts, k_size, lanes)
-    if k_high - k_low == k_size:
-        low, high = tiles * part // parts, tiles * (part + 1) // parts
     # A panel is several short lines, or a piece of a long one.
     lines, pieces = max(1, min(h_size, _RUN // w_size)), (w_size + _RUN - 1) // _RUN
     along = (w_size + pieces - 1) // pieces
+    stacks = (h_size + lines - 1) // lines
+    panels = n_size * stacks * pieces
+    low, high, k_low, k_high, slab, first, last = 0, tiles, 0, k_size, 0, 0, panels
+    if slabs > 1:
+        slab, first, last = part, panels * part // parts, panels * (part + 1) // parts
+    else:
+        k_low, k_high = own_blocks(part, parts, k_size, lanes)
+        if k_high - k_low == k_size:
+            low, high = tiles * part // parts, tiles * (part + 1) // parts
     panel = np.empty(lines * along * widest, x.dtype)
     tile = np.empty((high - low) * ROWS * widest, x.dtype)
     for g in range(groups):
@@ -77,44 +85,53 @@ def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, la
             vectors = block_vectors(k_size - k0, lanes)
             width = vectors * lanes
             real = min(width, k_size - k0)
-            for n in range(n_size):
-                for h in range(0, h_size, lines):
-                    for w in range(0, w_size, along):
-                        some, count = min(lines, h_size - h), min(along, w_size - w)
-                        at = n * dy_steps[0] + h * dy_steps[2] + w * dy_steps[3]
-                        at += (g * k_size + k0) * dy_steps[1]
-                        source, begin, jump, step = panel, 0, count * width, width
-                        if dy_steps[1] == 1 and real == width:
-                            # A few lines of the cache a pixel: read where they lie.
-                            source, begin, jump, step = dy, at, dy_steps[2], dy_steps[3]
-                        else:
-                            _panel(dy, dy_steps, at, some, count, real, width, panel)
-                        shift = n * x_steps[0] + h * x_steps[2] + w * x_steps[3]
-                        shift += g * c_size * x_steps[1]
-                        # Pixels that follow each other; of each, a tile reads a few channels.
-                        following = shift + some * count * x_steps[3]
-                        together = x_steps[3] if x_steps[1] == 1 and c_size == x_steps[3] else 0
-                        cells = some * count * together // (_LINE // x.itemsize)
-                        for t in range(low, high):
-                            first, last = (t - low) * cells, (t - low + 1) * cells
-                            for cell in range(first // (high - low), last // (high - low)):
-                                fetch(x, following + cell * (_LINE // x.itemsize))
-                            if n == 0 and h == 0 and w == 0:
-                                multiply(
-                                    vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
-                                    source, begin, jump, step, some, count,
-                                    tile, (t - low) * ROWS * width,
-                                )  # fmt: skip
-                            else:
-                                multiply_add(
-                                    vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
-                                    source, begin, jump, step, some, count,
-                                    tile, (t - low) * ROWS * width,
-                                )  # fmt: skip
+            if first == last:
+                tile[:] = 0
+            for number in range(first, last):
+                stack, piece = divmod(number, pieces)
+                n, h = divmod(stack, stacks)
+                h, w = h * lines, piece * along
+                some, count = min(lines, h_size - h), min(along, w_size - w)
+                at = n * dy_steps[0] + h * dy_steps[2] + w * dy_steps[3]
+                at += (g * k_size + k0) * dy_steps[1]
+                source, begin, jump, step = panel, 0, count * width, width
+                if dy_steps[1] == 1 and real == width:
+                    # A few lines of the cache a pixel: read where they lie.
+                    source, begin, jump, step = dy, at, dy_steps[2], dy_steps[3]
+                else:
+                    _panel(dy, dy_steps, at, some, count, real, width, panel)
+                shift = n * x_steps[0] + h * x_steps[2] + w * x_steps[3]
+                shift += g * c_size * x_steps[1]
+                # Pixels that follow each other; of each, a tile reads a few channels.
+                following = shift + some * count * x_steps[3]
+                together = x_steps[3] if x_steps[1] == 1 and c_size == x_steps[3] else 0
+                cells = some * count * together // (_LINE // x.itemsize)
+                for t in range(low, high):
+                    near, far = (t - low) * cells, (t - low + 1) * cells
+                    for cell in range(near // (high - low), far // (high - low)):
+                        fetch(x, following + cell * (_LINE // x.itemsize))
+                    if number == first:
+                        multiply(
+                            vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
+                            source, begin, jump, step, some, count,
+                            tile, (t - low) * ROWS * width,
+                        )  # fmt: skip
+                    else:
+                        multiply_add(
+                            vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
+                            source, begin, jump, step, some, count,
+                            tile, (t - low) * ROWS * width,
+                        )  # fmt: skip
             count = min(high * ROWS, m_size) - low * ROWS
-            to = (g * k_size + k0) * m_size + low * ROWS
+            to = ((slab * groups + g) * k_size + k0) * m_size + low * ROWS
             transpose(tile, 0, width, count, real, dw, to, m_size)
             k0 += width
+
+
+def _slabs(threads: int, tiles: int, blocks: int) -> int:
+    """How many sums of all weights there are: one a thread where neither side divides evenly."""
+    uneven = all(many < 4 * threads and many % threads for many in (tiles, blocks))
+    return threads if uneven else 1
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -136,13 +153,16 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     grid = (n, h, w)
     if all(axis[2] == w * axis[3] for axis in (steps, given_steps)):
         grid = (n, 1, h * w)  # lines that follow each other are one
-    dw = workspace.empty(k * c * r * s, x.dtype)
+    lanes = SIMD.lanes(x.itemsize)
+    threads = threads if dy.size * c * r * s >= _SPLIT_FROM else 1
+    slabs = _slabs(threads, len(rows) // ROWS, -(-k // groups // (WIDEST * lanes)))
+    dw = workspace.empty(slabs * k * c * r * s, x.dtype)
     launch(
-        _weight_part, threads if dy.size * c * r * s >= _SPLIT_FROM else 1,
-        memory, steps, given, given_steps, rows, grid, (groups, c, k // groups),
-        SIMD.lanes(x.itemsize), dw,
+        _weight_part, threads,
+        memory, steps, given, given_steps, rows, grid, (groups, c, k // groups), lanes, slabs, dw,
     )  # fmt: skip
-    return weight_shaped(dw, geometry, last)
+    total = dw if slabs == 1 else dw.reshape(slabs, -1).sum(0)
+    return weight_shaped(total, geometry, last)
 
 
 @lru_cache(maxsize=1024)
