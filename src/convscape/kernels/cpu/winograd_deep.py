@@ -1,14 +1,15 @@
 """Winograd's forward pass for many channels, where the kernels' points are larger than the caches.
 
-All tiles of a chunk are transformed first. Then each thread takes blocks of output channels: of one
-block it transforms the kernels of some input channels, which fit in L2, and multiplies all tiles
-with them at once. So the points of the kernels, larger than the weights, never go through memory.
-The tiles' points do: those of the next rows are asked for while the present ones are multiplied.
+Threads have tiles of their own, or output channels. With channels of its own each transforms all
+tiles, with tiles all kernels: points that go from core to core take longer than to compute them
+twice. Of a block of output channels a thread transforms the kernels of some input channels, which
+fit in L2, and multiplies all its tiles with them at once. So the points of the kernels, larger than
+the weights, never go through memory. The tiles' points may: those of the next rows are asked for
+while the present ones are multiplied.
 """
 
 import numpy as np
 
-from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch_run
 from convscape.kernels.cpu.jit import team
@@ -18,33 +19,11 @@ from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add_few, multiply_few
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
-from convscape.kernels.cpu.winograd_tiles import load_tile, store_tile
+from convscape.kernels.cpu.winograd_tiles import spread_input, store_tile
 
 _DEPTH = 32  # input channels of one piece of a sum: longer ones lose digits
-_TILES = 17 * ROWS  # tiles of one chunk: their products with a block are 918 KiB
-
-
-@team
-def _spread_part(
-    part, parts, edge, x, strides, size, channels, grid, corner, first, count, spread, plane
-):
-    """Points of the tiles [first, first + count), as [36][tile][c]; a share of them."""
-    if divide(part, parts):
-        return
-    down, across = (grid[1] + edge - 1) // edge, (grid[2] + edge - 1) // edge
-    patch = scratch(36 * channels, x)
-    within, patched, writes = np.empty(36, np.int64), np.empty(36, np.int64), np.empty(36, np.int64)
-    for e in range(36):
-        within[e] = e // 6 * strides[1] + e % 6 * strides[2]
-        patched[e] = e * channels
-        writes[e] = e * plane
-    for t in range(count * part // parts, count * (part + 1) // parts):
-        line, tx = divmod(first + t, across)
-        n, ty = divmod(line, down)
-        load_tile(
-            x, strides, size, channels, ty * edge - corner[0], tx * edge - corner[1],
-            n * strides[0], within, patch, patched, spread, t * channels, writes,
-        )  # fmt: skip
+_TILE = 3  # what a tile's transform costs, in kernels of as many input channels
+_TILES = 17 * ROWS  # tiles of one thread at once: their products with a block are 918 KiB
 
 
 @team
@@ -52,8 +31,9 @@ def _multiply_part(
     part,
     parts,
     edge,
-    spread,
-    plane,
+    x,
+    x_strides,
+    size,
     weight,
     strides,
     flip,
@@ -62,22 +42,36 @@ def _multiply_part(
     relu,
     lanes,
     grid,
+    corner,
     first,
-    count,
+    last,
+    by_tiles,
     y,
 ):
-    """A share of the output channels of the chunk's tiles."""
+    """Of the tiles [first, last) a share, or of their output channels."""
     if divide(part, parts):
         return
     c_size, k_size = channels
     _, h_size, w_size = grid
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
-    lots = (k_size + lanes - 1) // lanes
-    k0, end = lots * part // parts * lanes, min(lots * (part + 1) // parts * lanes, k_size)
+    k0, end = 0, k_size
+    if by_tiles:
+        many = last - first
+        first, last = first + many * part // parts, first + many * (part + 1) // parts
+    else:
+        lots = (k_size + lanes - 1) // lanes
+        k0, end = lots * part // parts * lanes, min(lots * (part + 1) // parts * lanes, k_size)
+    count = last - first
+    if k0 == end or count == 0:
+        return
     widest = WIDEST * lanes
     tiles = (count + ROWS - 1) // ROWS * ROWS
     # Planes lie one cache line off a multiple of the page, as in `winograd`.
-    result, step = tiles * widest + lanes, _DEPTH * widest + lanes
+    plane, result, step = count * c_size + lanes, tiles * widest + lanes, _DEPTH * widest + lanes
+    spread = scratch(36 * plane, y)
+    spread_input(
+        edge, x, x_strides, size, 0, c_size, corner, grid, first, count, c_size, plane, spread
+    )
     products, points = scratch(36 * result, y), scratch(36 * step, y)
     block = turning_block(edge, weight, lanes)
     border = scratch(edge * edge * widest, y)
@@ -118,9 +112,9 @@ def _multiply_part(
         for t in range(count):
             line, tx = divmod(first + t, across)
             n, ty = divmod(line, down)
-            corner = ((n * h_size + ty * edge) * w_size + tx * edge) * k_size + k0
+            to = ((n * h_size + ty * edge) * w_size + tx * edge) * k_size + k0
             store_tile(
-                edge, products, t * width, gathered, y, corner, placed, real, bias, k0, relu,
+                edge, products, t * width, gathered, y, to, placed, real, bias, k0, relu,
                 ty * edge, tx * edge, (h_size, w_size), border, bordered,
             )  # fmt: skip
         k0 += width
@@ -152,17 +146,12 @@ def convolve(
     """
     lanes = SIMD.lanes(y.itemsize)
     tiles = grid[0] * -(-grid[1] // edge) * -(-grid[2] // edge)
-    chunk = -(-tiles // -(-tiles // _TILES))  # chunks of one size
-    plane = chunk * channels[0] + lanes
-    spread = workspace.empty(36 * plane, y.dtype)
+    by_tiles = tiles * _TILE > channels[1]
+    most = _TILES * threads if by_tiles else _TILES
+    chunk = -(-tiles // -(-tiles // most))  # chunks of one size
     for first in range(0, tiles, chunk):
-        count = min(chunk, tiles - first)
-        launch(
-            _spread_part, threads,
-            edge, x, x_strides, size, channels[0], grid, corner, first, count, spread, plane,
-        )  # fmt: skip
         launch(
             _multiply_part, threads,
-            edge, spread, plane, weight, weight_strides, flip, channels, bias, relu,
-            lanes, grid, first, count, y,
+            edge, x, x_strides, size, weight, weight_strides, flip, channels, bias, relu, lanes,
+            grid, corner, first, min(first + chunk, tiles), by_tiles, y,
         )  # fmt: skip

@@ -1,7 +1,10 @@
-"""Tiles of an image in channels-last memory, its border included."""
+"""Tiles of an image in channels-last memory, its border included, and where their points lie."""
+
+import numpy as np
 
 from convscape.kernels.cpu.jit import kernel
-from convscape.kernels.cpu.winograd_transforms import input_points, output_cells
+from convscape.kernels.cpu.scratch import scratch
+from convscape.kernels.cpu.winograd_transforms import input_points, output_cells, output_points
 
 
 @kernel
@@ -31,6 +34,71 @@ def load_tile(x, strides, size, channels, top, left, at, within, patch, reads, o
     else:
         gather(x, strides, size, channels, top, left, at, 6, patch)
         input_points(patch, 0, reads, out, to, writes, channels)
+
+
+@kernel
+def row_of(channels, lanes):
+    """Length of a row of points: whole vectors, and one cache line off a multiple of the page."""
+    return (channels + lanes - 1) // lanes * lanes + lanes
+
+
+@kernel
+def plane_of(count, row, lanes):
+    """Distance of two planes of rows: an odd number of vectors.
+
+    A tile's 36 points are written at this distance. Were it a large power of two times something,
+    they would compete for a few sets of the cache; an odd number of lines uses all.
+    """
+    return (count * row // lanes | 1) * lanes
+
+
+@kernel
+def spread_input(
+    edge, x, strides, size, c0, channels, corner, grid, first, count, row, plane, spread
+):
+    """Set spread[e plane + t row + c] to point e of channel c0 + c of the tile number first + t.
+
+    Tiles are those of an output (n, h, w) = grid; the first one's corner is at -corner.
+    """
+    down, across = (grid[1] + edge - 1) // edge, (grid[2] + edge - 1) // edge
+    patch = scratch(36 * channels, x)
+    within, patched, writes = (
+        np.empty(36, np.int64),
+        np.arange(36) * channels,
+        np.arange(36) * plane,
+    )
+    for e in range(36):
+        within[e] = e // 6 * strides[1] + e % 6 * strides[2]
+    for t in range(count):
+        line, tx = divmod(first + t, across)
+        n, ty = divmod(line, down)
+        load_tile(
+            x, strides, size, channels, ty * edge - corner[0], tx * edge - corner[1],
+            n * strides[0] + c0, within, patch, patched, spread, t * row, writes,
+        )  # fmt: skip
+
+
+@kernel
+def spread_output(edge, dy, strides, k0, channels, grid, first, count, row, plane, given):
+    """`spread_input` of the output's gradient: A dy A^T, of channels from k0 on."""
+    _, h_size, w_size = grid
+    down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
+    cells = edge * edge
+    patch = scratch(cells * channels, dy)
+    within, patched = np.empty(cells, np.int64), np.arange(cells) * channels
+    writes = np.arange(36) * plane
+    for o in range(cells):
+        within[o] = o // edge * strides[1] + o % edge * strides[2]
+    for t in range(count):
+        line, tx = divmod(first + t, across)
+        n, ty = divmod(line, down)
+        at, top, left = n * strides[0] + k0, ty * edge, tx * edge
+        if inside(top, left, (h_size, w_size), edge):
+            at += top * strides[1] + left * strides[2]
+            output_points(edge, dy, at, within, given, t * row, writes, channels)
+        else:
+            gather(dy, strides, (h_size, w_size), channels, top, left, at, edge, patch)
+            output_points(edge, patch, 0, patched, given, t * row, writes, channels)
 
 
 @kernel

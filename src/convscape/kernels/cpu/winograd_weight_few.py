@@ -15,8 +15,8 @@ from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
+from convscape.kernels.cpu.winograd_tiles import plane_of, row_of, spread_input, spread_output
 from convscape.kernels.cpu.winograd_weight_cells import put_cells, room_for_cells
-from convscape.kernels.cpu.winograd_weight_points import plane_of, row_of, spread_tiles
 
 TILES = 24
 """Tiles of one chunk, and of one piece of a sum."""
@@ -44,11 +44,11 @@ def _few_part(
     line = room_for_cells(edge, x, lanes)
     for start in range(first, end, TILES):
         count = min(TILES, end - start)
-        spread_tiles(
-            0, 1, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, start,
-            count, spread, given,
-        )  # fmt: skip
         c_plane, k_plane = plane_of(count, c_row, lanes), plane_of(count, k_row, lanes)
+        spread_input(
+            edge, x, strides, size, 0, c_size, corner, grid, start, count, c_row, c_plane, spread
+        )
+        spread_output(edge, dy, dy_strides, 0, k_size, grid, start, count, k_row, k_plane, given)
         for e in range(36):
             c0 = 0
             while c0 < c_size:
