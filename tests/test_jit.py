@@ -4,13 +4,14 @@ import pkgutil
 from collections.abc import Iterator
 from dis import get_instructions
 from importlib import import_module
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
 import pytest
 from numba.core.registry import CPUDispatcher
 
 from convscape.kernels import cpu
+from convscape.kernels.cpu import tile
 from convscape.kernels.cpu.jit import entry, kernel
 from convscape.kernels.cpu.tile import block_vectors
 
@@ -38,24 +39,43 @@ def test_what_kernels_call_refuses_python_and_says_how() -> None:
 
 def test_no_python_function_of_the_kernels_calls_one_without_an_entry() -> None:
     found = [
-        (function.__qualname__, name)
+        (function.__module__, function.__qualname__, called.py_func.__name__)
         for module in pkgutil.walk_packages(cpu.__path__, f"{cpu.__name__}.")
         for function in vars(import_module(module.name)).values()
         if isinstance(function, FunctionType)
-        for name in _names(function.__code__)
-        if _inner(function.__globals__.get(name))
+        for called in _globals(function.__code__, function.__globals__)
+        if _inner(called)
     ]
     assert found == []
     assert _inner(block_vectors)
+    assert block_vectors in _globals(_calls_one.__code__, globals())
+    assert block_vectors in _globals(_calls_one_of_a_module.__code__, globals())
+
+
+def _calls_one() -> Any:
+    return lambda: block_vectors
+
+
+def _calls_one_of_a_module() -> Any:
+    return tile.block_vectors
 
 
 def _inner(value: Any) -> bool:
     return isinstance(value, CPUDispatcher) and value.targetoptions["no_cpython_wrapper"]
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    """The globals that code loads, that of functions inside it too."""
-    yield from (i.argval for i in get_instructions(code) if i.opname == "LOAD_GLOBAL")
+def _globals(code: CodeType, known: dict[str, Any]) -> Iterator[Any]:
+    """The globals that code loads, and of modules what it loads from them; functions inside too."""
+    holder: Any = None
+    for instruction in get_instructions(code):
+        if isinstance(holder, ModuleType) and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            holder = getattr(holder, instruction.argval, None)
+            yield holder
+        elif instruction.opname == "LOAD_GLOBAL":
+            holder = known.get(instruction.argval)
+            yield holder
+        else:
+            holder = None
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from _globals(constant, known)

@@ -9,7 +9,7 @@ import numpy as np
 from convscape.kernels.cpu.depthwise_pixels import address, correlator, weigher
 from convscape.kernels.cpu.depthwise_plan import Tile
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import inlined, kernel, team
+from convscape.kernels.cpu.jit import entry, inlined, kernel, team
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.transpose import transpose, transpose_to
 
@@ -262,7 +262,7 @@ def planes_part(
         unpack(total, 1, channels, lanes, mine, memory)
 
 
-@kernel
+@entry
 def pack(weight, order, channels, lanes, mine, packed):
     """Weights (channel, kernel cell) as [block][kernel cell][lane], blocks [first, end)."""
     taps, cells = len(order), len(weight) // channels
@@ -283,7 +283,7 @@ def pack(weight, order, channels, lanes, mine, packed):
                     packed[to + k * lanes + i] = weight[(c + i) * cells + order[k]]
 
 
-@kernel
+@entry
 def unpack(totals, count, channels, lanes, mine, dw):
     """The sum of `count` totals, [block][kernel cell][lane], as (channel, kernel cell)."""
     cells, size = len(dw) // channels, len(totals) // count
