@@ -28,15 +28,13 @@ WAYS = {
 """What makes `way_of` choose each of its ways, whatever the size."""
 
 
-def taken(way: Way, products: Products) -> str:
+def taken(way: Way) -> str:
     """The way's name above."""
     if not way.fresh:
         return "weights of everyone"
     if way.keep:
         return "all weights a thread"
-    return f"{'some' if way.together else 'all'} channels of " + (
-        "all pixels" if way.together else "a block"
-    )
+    return "some channels of all pixels" if way.together else "all channels of a block"
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -50,7 +48,7 @@ def test_every_way_makes_the_same_convolution_and_input_gradient(
 
     def noted(products: Products, *given: Any) -> Way:
         way = way_of.__wrapped__(products, *given)
-        seen.append(taken(way, products))
+        seen.append(taken(way))
         return way
 
     for constant, value in WAYS[name].items():

@@ -42,7 +42,8 @@ def test_every_cell_of_the_kernel_meets_a_lines_outputs_at_one_distance(
         (w.stride, w.output(n)) for w, n in zip(windows, spatial, strict=True)
     )
     many = (height - 1) * plan[2] + plan[4]
-    step = 3 * len(phases) * plan[5]
+    step = plan[6]
+    assert step == 3 * len(phases) * plan[5]
     lines = np.full(many * step, np.nan, np.float32)
     memory, strides = flat(given)
     kernel: Any = lay_out

@@ -40,8 +40,7 @@ def _lines_part(
     if divide(part, parts):
         return
     n_size, h_size, w_size = grid
-    stride, met, length = plan[2], plan[4], plan[5]
-    step = shape[0] * len(phases) * length
+    stride, met, step = plan[2], plan[4], plan[6]
     most = max(1, (_CHUNK_BYTES // (step * x.itemsize) - met) // stride + 1)
     most = min(most, h_size)
     lines = scratch(((most - 1) * stride + met) * step, x)

@@ -25,7 +25,7 @@ from convscape.kernels.cpu.gemm_problem import (
     Y_K,
     Products,
 )
-from convscape.kernels.cpu.gemm_segments import place, segments_of
+from convscape.kernels.cpu.gemm_segments import blocks_of, own_channels, place, room_of, segments_of
 from convscape.kernels.cpu.gemm_way import DEPTH, way_of
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat
@@ -38,7 +38,6 @@ from convscape.kernels.cpu.tile import (
     finish_across,
     multiply,
     multiply_add,
-    own_blocks,
 )
 from convscape.kernels.cpu.transpose import transpose
 
@@ -150,40 +149,6 @@ def _multiply(
                         written[t] = True
 
 
-@kernel
-def _own_channels(part, parts, k_size, lanes, way):
-    """A thread's output channels [low, high): all where threads divide pixels."""
-    if way[0] and way[1]:
-        vectors = (k_size + lanes - 1) // lanes
-        low, high = vectors * part // parts * lanes, vectors * (part + 1) // parts * lanes
-        return low, min(k_size, high)
-    if way[0]:
-        # Blocks as they are packed, if there are enough for each thread.
-        return own_blocks(part, parts, k_size, lanes)
-    return 0, k_size
-
-
-@kernel
-def _blocks(low, high, lanes):
-    """Where blocks of these output channels begin."""
-    starts, count = np.empty((high - low) // lanes + 2, np.int64), 0
-    while low < high:
-        starts[count] = low
-        low += block_vectors(high - low, lanes) * lanes
-        count += 1
-    return starts[:count]
-
-
-@kernel
-def _room(segments, together):
-    """Pixels of the largest chunk, whole tiles of each segment."""
-    room = 0
-    for m in range(len(segments)):
-        size = (segments[m, 2] + ROWS - 1) // ROWS * ROWS
-        room = room + size if together else max(room, size)
-    return room
-
-
 @team
 def _correlate_part(
     part, parts, x, weight, w_strides, packed, shape, way, bias, limits, lanes, y, table,
@@ -199,19 +164,19 @@ def _correlate_part(
     """
     if divide(part, parts):
         return
-    _, fresh, keep, together, channels, most, own_room = way
+    by_channels, fresh, keep, together, channels, most, own_room = way
     groups, k_size, c_size, r_all, s_all = shape
     all_cells = r_all * s_all
-    k_low, k_high = _own_channels(part, parts, k_size, lanes, way)
+    k_low, k_high = own_channels(part, parts, k_size, lanes, by_channels, fresh)
     if k_high - k_low < k_size:
         segments = segments_of(table, 0, 1, most)
     else:
         segments = segments_of(table, part, parts, most)
-    starts = _blocks(k_low, k_high, lanes)
+    starts = blocks_of(k_low, k_high, lanes)
     blocks, chunks = groups * len(starts), 1 if together else len(segments)
     if len(segments) == 0 or blocks == 0:
         return
-    room = _room(segments, together)
+    room = room_of(segments, together)
     rows, cells = np.empty(room, np.int64), np.empty(room, np.int64)
     reach, written = np.empty((room // ROWS, 4), np.int64), np.empty(room // ROWS, np.bool_)
     tile = scratch(room * WIDEST * lanes, x)

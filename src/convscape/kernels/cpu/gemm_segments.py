@@ -1,4 +1,4 @@
-"""Which output pixels of an implicit matrix product a share has, and where they lie."""
+"""Which pixels and channels of an implicit matrix product a share makes, and where they lie."""
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from convscape.kernels.cpu.gemm_problem import (
 )
 from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.simd import ROWS
+from convscape.kernels.cpu.tile import block_vectors, own_blocks
 
 
 @kernel
@@ -46,6 +47,40 @@ def segments_of(table, part, parts, most):
 @kernel
 def _pixels(table):
     return np.sum(table[:, SIZE_N] * table[:, SIZE_H] * table[:, SIZE_W])
+
+
+@kernel
+def own_channels(part, parts, k_size, lanes, by_channels, fresh):
+    """A thread's output channels [low, high): all where threads divide pixels."""
+    if by_channels and fresh:
+        vectors = (k_size + lanes - 1) // lanes
+        low, high = vectors * part // parts * lanes, vectors * (part + 1) // parts * lanes
+        return low, min(k_size, high)
+    if by_channels:
+        # Blocks as they are packed, if there are enough for each thread.
+        return own_blocks(part, parts, k_size, lanes)
+    return 0, k_size
+
+
+@kernel
+def blocks_of(low, high, lanes):
+    """Where blocks of these output channels begin."""
+    starts, count = np.empty((high - low) // lanes + 2, np.int64), 0
+    while low < high:
+        starts[count] = low
+        low += block_vectors(high - low, lanes) * lanes
+        count += 1
+    return starts[:count]
+
+
+@kernel
+def room_of(segments, together):
+    """Pixels of the largest chunk, whole tiles of each segment."""
+    room = 0
+    for m in range(len(segments)):
+        size = (segments[m, 2] + ROWS - 1) // ROWS * ROWS
+        room = room + size if together else max(room, size)
+    return room
 
 
 @kernel

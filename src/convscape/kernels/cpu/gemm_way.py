@@ -54,6 +54,10 @@ def way_of(products: Products, unpacked: bool, elements: int, threads: int, lane
         elements: Of the input.
         threads: Threads to use.
         lanes: Of a vector.
+
+    Returns:
+        By channels where the sums of all pixels stay near, else by pixels; packed by each thread
+        where the weights, or a block of them, stay near.
     """
     groups, k, c, r, s = products.shape
     pixels = sum(-(-prod(p.y_shape) // p.y_shape[1] // ROWS) * ROWS for p in products.each)

@@ -40,8 +40,7 @@ def _weight_part(
     if divide(part, parts):
         return
     n_size, h_size, w_size = grid
-    stride, met, length = plan[2], plan[4], plan[5]
-    step = shape[0] * len(phases) * length
+    stride, met, step = plan[2], plan[4], plan[6]
     most = max(1, min(h_size, _PIXELS // w_size))
     lines = scratch(((most - 1) * stride + met) * step, x)
     tiles, cells = (channels + ROWS - 1) // ROWS, len(table) // VECTORS

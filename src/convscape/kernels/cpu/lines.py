@@ -24,7 +24,7 @@ def fills(width: int, lanes: int) -> bool:
 @lru_cache(maxsize=1024)
 def arrange(
     geometry: Geometry, spatial: tuple[int, int], lanes: int
-) -> tuple[tuple[int, int, int, int, int, int], Array, Array]:
+) -> tuple[tuple[int, int, int, int, int, int, int], Array, Array]:
     """How the lines of an image are laid out for a convolution.
 
     Args:
@@ -34,8 +34,8 @@ def arrange(
 
     Returns:
         (low padding of h, that of w, stride of h, that of w, lines of h that an output line meets,
-        elements of a phase's line); the phases that some kernel cell meets; each kernel cell's
-        distance, in the order (c, r, s).
+        elements of a phase's line, of a line with all its channels and phases); the phases that
+        some kernel cell meets; each kernel cell's distance, in the order (c, r, s).
     """
     height, width = geometry.windows
     outputs = width.output(spatial[1])
@@ -51,7 +51,7 @@ def arrange(
         + along // width.stride
     )
     met = 1 + (height.kernel - 1) * height.dilation
-    plan = height.padding[0], width.padding[0], height.stride, width.stride, met, length
+    plan = height.padding[0], width.padding[0], height.stride, width.stride, met, length, step
     return plan, phases, distances.reshape(-1)
 
 
@@ -60,7 +60,7 @@ def lay_out(x, strides, shape, image, plan, phases, first, many, lines):
     """Set lines to `many` lines of an image's cells from line `first`, padding counted, on."""
     c_size, h_size, w_size = shape
     sn, sc, sh, sw = strides
-    top, left, _, stride, _, length = plan
+    top, left, _, stride, _, length, _ = plan
     for i in range(many):
         h = first + i - top
         for c in range(c_size):

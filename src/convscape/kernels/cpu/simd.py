@@ -136,14 +136,14 @@ class Code:
     def cells(self, array: int, start: int, count: int) -> list[Any]:
         """Where `count` vectors lie one after the other, from args[start] of an array on."""
         first = self.builder.gep(self.data(array), [self.args[start]])
-        return [self.builder.gep(first, [_constant(i * self.lanes)]) for i in range(count)]
+        return [self.builder.gep(first, [word(i * self.lanes)]) for i in range(count)]
 
     def rows(self, array: int, table: int, first: int, shift: int, count: int = ROWS) -> list[Any]:
         """`count` addresses in an array: table[first + i] + shift."""
         builder, memory, addresses = self.builder, self.data(array), self.data(table)
         pointers = []
         for i in range(count):
-            at = builder.gep(addresses, [builder.add(self.args[first], _constant(i))])
+            at = builder.gep(addresses, [builder.add(self.args[first], word(i))])
             pointers.append(builder.gep(memory, [builder.add(builder.load(at), self.args[shift])]))
         return pointers
 
@@ -164,20 +164,20 @@ class Code:
         builder.branch(over_o)
 
         builder.position_at_end(over_o)
-        first = [_constant(0), _constant(0), start, *begin]
+        first = [word(0), word(0), start, *begin]
         o, a_row, b_row, *sums_o = self.phis(first, entry)
         builder.branch(over_k)
 
         builder.position_at_end(over_k)
-        k, a_at, b_at, *sums = self.phis([_constant(0), a_row, b_row, *sums_o], over_o)
+        k, a_at, b_at, *sums = self.phis([word(0), a_row, b_row, *sums_o], over_o)
         products: list[Any] = self.step(row_pointers, a_at, builder.gep(b, [b_at]), vectors, sums)
-        k_next = builder.add(k, _constant(1))
+        k_next = builder.add(k, word(1))
         stepped = [k_next, builder.add(a_at, a_step), builder.add(b_at, b_step), *products]
         self.feed([k, a_at, b_at, *sums], stepped, over_k)
         builder.cbranch(builder.icmp_signed("<", k_next, count), over_k, next_o)
 
         builder.position_at_end(next_o)
-        o_next = builder.add(o, _constant(1))
+        o_next = builder.add(o, word(1))
         jumped = [o_next, builder.add(a_row, a_jump), builder.add(b_row, b_jump), *products]
         self.feed([o, a_row, b_row, *sums_o], jumped, next_o)
         builder.cbranch(builder.icmp_signed("<", o_next, outer), over_o, done)
@@ -191,7 +191,7 @@ class Code:
         """The sums, and one product more in each: one broadcast a row, the vectors from b_row."""
         builder = self.builder
         b_vectors = [
-            self.vector_at(builder.gep(b_row, [_constant(j * self.lanes)])) for j in range(vectors)
+            self.vector_at(builder.gep(b_row, [word(j * self.lanes)])) for j in range(vectors)
         ]
         products = []
         for i, pointer in enumerate(rows):
@@ -222,5 +222,6 @@ def fused_multiply_add(module: Any, vector: Any) -> Any:
     return cgutils.get_or_insert_function(module, kind, f"llvm.fma.v{vector.count}f{bits}")
 
 
-def _constant(value: int) -> Any:
+def word(value: int) -> Any:
+    """A number as emitted code counts: 64 bits."""
     return ir.Constant(ir.IntType(64), value)

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from convscape.kernels.cpu.simd import ROWS, Code
+from convscape.kernels.cpu.simd import ROWS, Code, word
 
 
 def finishing_tile(vectors: int, whole: bool, across: bool) -> Callable[..., None]:
@@ -73,7 +73,7 @@ def row_biases(code: Code, array: int, start: int, rows: int, vectors: int) -> l
     """The bias of every vector of a tile: one number a row, from args[start] of an array on."""
     builder = code.builder
     first = builder.gep(code.data(array), [code.args[start]])
-    numbers = [builder.load(builder.gep(first, [_word(i)])) for i in range(rows)]
+    numbers = [builder.load(builder.gep(first, [word(i)])) for i in range(rows)]
     return [code.splat(number) for number in numbers for _ in range(vectors)]
 
 
@@ -87,8 +87,8 @@ def write(code: Code, sums: list[Any], places: list[Any], real: Any, low: Any, h
         # In this order of operands a CPU's maximum and minimum pass NaN on.
         total = builder.select(builder.fcmp_ordered(">", low, total), low, total)
         finished.append(builder.select(builder.fcmp_ordered("<", high, total), high, total))
-    cells = [builder.gep(place, [_word(j * lanes)]) for place in places for j in range(vectors)]
-    complete = builder.icmp_signed(">=", real, _word(vectors * lanes))
+    cells = [builder.gep(place, [word(j * lanes)]) for place in places for j in range(vectors)]
+    complete = builder.icmp_signed(">=", real, word(vectors * lanes))
     with builder.if_else(complete, likely=True) as (all_lanes, some_lanes):
         with all_lanes:
             for value, cell in zip(finished, cells, strict=True):
@@ -128,7 +128,3 @@ def masked_at(code: Code, pointer: Any, mask: Any) -> Any:
     align = ir.Constant(ir.IntType(32), code.itemsize)
     zeros = ir.Constant(code.vector, [0.0] * code.lanes)
     return code.builder.call(load, [code.builder.bitcast(pointer, kind), align, mask, zeros])
-
-
-def _word(value: int) -> Any:
-    return ir.Constant(ir.IntType(64), value)

@@ -12,11 +12,10 @@ counts that are in use; four rows fill 16.
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from convscape.kernels.cpu.simd import SIMD, Code
+from convscape.kernels.cpu.simd import SIMD, Code, word
 from convscape.kernels.cpu.simd_finish import row_biases, write
 
 ROWS = 2 * SIMD.vectors
@@ -63,10 +62,10 @@ def _sums(code: Code, vectors: int, begin: list[Any]) -> list[Any]:
     before, body, done = builder.block, *(builder.append_basic_block(n) for n in ("over_t", "done"))
     builder.branch(body)
     builder.position_at_end(body)
-    t, *sums = code.phis([ir.Constant(ir.IntType(64), 0), *begin], before)
+    t, *sums = code.phis([word(0), *begin], before)
     at = builder.gep(x, [builder.load(builder.gep(table, [t]))])
     products: list[Any] = code.step(pointers, t, at, vectors, sums)
-    following = builder.add(t, ir.Constant(ir.IntType(64), 1))
+    following = builder.add(t, word(1))
     code.feed([t, *sums], [following, *products], body)
     builder.cbranch(builder.icmp_signed("<", following, code.args[7]), body, done)
     builder.position_at_end(done)

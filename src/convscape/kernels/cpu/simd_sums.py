@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from convscape.kernels.cpu.simd import Code
+from convscape.kernels.cpu.simd import Code, word
 from convscape.kernels.cpu.simd_finish import masked_at, real_lanes
 from convscape.kernels.cpu.simd_lines import ROWS, VECTORS
 
@@ -53,7 +53,7 @@ def add_products(
 def _over_lines(code: Code) -> list[Any]:
     """The loop over o; in it the loop over whole vectors of p, and what is left of the line."""
     builder, args = code.builder, code.args
-    lanes, zero, one = _word(code.lanes), _word(0), _word(1)
+    lanes, zero, one = word(code.lanes), word(0), word(1)
     above, beside = code.rows(0, 1, 2, 3, ROWS), code.rows(5, 6, 7, 8, VECTORS)
     width = args[11]
     whole, rest = builder.sdiv(width, lanes), builder.srem(width, lanes)
@@ -122,7 +122,3 @@ def _folded(code: Code, sums: list[Any]) -> list[Any]:
         ]
         together //= 2
     return sums
-
-
-def _word(value: int) -> Any:
-    return ir.Constant(ir.IntType(64), value)

@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from convscape.kernels.cpu.simd import Code
+from convscape.kernels.cpu.simd import Code, word
 from convscape.kernels.cpu.transpose import turned
 from convscape.kernels.cpu.vector import Formula, Lanes
 
@@ -135,9 +135,5 @@ class _Code(Code):
         """array[start + i step + further]."""
         builder = self.builder
         step = self.args[array + 2]
-        at = builder.add(self.args[array + 1], builder.mul(step, _constant(i)))
-        return builder.gep(self.data(array), [builder.add(at, _constant(further))])
-
-
-def _constant(value: int) -> Any:
-    return ir.Constant(ir.IntType(64), value)
+        at = builder.add(self.args[array + 1], builder.mul(step, word(i)))
+        return builder.gep(self.data(array), [builder.add(at, word(further))])
