@@ -252,11 +252,16 @@ def test_contestants_take_turns_and_short_calls_are_repeated() -> None:
 
         return Contestant(name, lambda: None, tuple, seconds)
 
-    times = interleaved([contestant("a", 0.002), contestant("b", 1.0)], 2)
+    times = interleaved([contestant("a", 0.002), contestant("b", 1.0)], 8)
     warm = [("a", 1), ("a", 1), ("b", 1), ("b", 1)]
-    # "a" needs three calls for a sample; both have one before; the second round starts with "b".
-    a, b = [("a", 1), ("a", 3)], [("b", 1), ("b", 1)]
-    assert order == [*warm, *a, *b, *b, *a]
+    # "a" needs three calls for a sample, and twice as long before it; a long call has one before.
+    turns = {"a": [("a", 6), ("a", 3)], "b": [("b", 1), ("b", 1)]}
+    assert order[:4] == warm
+    rounds = [order[i : i + 4] for i in range(4, len(order), 4)]
+    both = [turns["a"] + turns["b"], turns["b"] + turns["a"]]
+    assert len(rounds) == 8
+    assert all(round_ in both for round_ in rounds)
+    assert all(order_ in rounds for order_ in both), "nobody always follows the same neighbour"
     assert times["a"].median == pytest.approx(0.002)
     assert (times["a"].repeats, times["b"].repeats) == (3, 1)
 

@@ -1,6 +1,7 @@
 """How times are taken: in turn, after a warm-up, as medians with quartiles."""
 
 import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,10 @@ import torch
 
 SAMPLE = 0.005
 """Seconds that one sample takes at least: a shorter call is repeated."""
+
+BEFORE = 0.01
+"""Seconds of untimed calls before a sample, at least: the threads of a contestant's predecessor may
+spin on, and the caches hold its data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,8 @@ def interleaved(contestants: Sequence[Contestant], rounds: int) -> dict[str, Tim
     """Time all contestants, in turn in every round, so that the machine's moods hit all alike.
 
     Each is called twice first; the second call says how often a sample repeats it. Before the clock
-    starts there is one call more, short or long: the last contestant's threads may still be
-    spinning, and the caches hold its data. Every round starts with another contestant.
+    starts each is called for `BEFORE` seconds, and once at least. Every round has another order, so
+    that nobody always follows the same neighbour.
 
     Args:
         contestants: Whom to time.
@@ -79,10 +84,12 @@ def interleaved(contestants: Sequence[Contestant], rounds: int) -> dict[str, Tim
         run(1)
         repeats.append(max(1, math.ceil(SAMPLE / max(run(1), 1e-7))))
     samples: list[list[float]] = [[] for _ in runs]
-    for turn in range(rounds):
-        for position in range(len(runs)):
-            i = (position + turn) % len(runs)
-            runs[i](1)
+    shuffle = random.Random(0).shuffle
+    order = list(range(len(runs)))
+    for _ in range(rounds):
+        shuffle(order)
+        for i in order:
+            runs[i](math.ceil(repeats[i] * BEFORE / SAMPLE) if repeats[i] > 1 else 1)
             samples[i].append(runs[i](repeats[i]) / repeats[i])
     return {
         contestant.name: summary(taken, count)
