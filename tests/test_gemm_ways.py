@@ -47,7 +47,7 @@ def test_every_way_makes_the_same_convolution_and_input_gradient(
     seen = []
 
     def noted(products: Products, *given: Any) -> Way:
-        way = way_of.__wrapped__(products, *given)
+        way = way_of(products, *given)
         seen.append(taken(way))
         return way
 
@@ -55,6 +55,7 @@ def test_every_way_makes_the_same_convolution_and_input_gradient(
         monkeypatch.setattr(gemm_way, constant, value)
     monkeypatch.setattr(gemm_pixels, "_SPLIT_FROM", 0)
     monkeypatch.setattr(gemm_pixels, "way_of", noted)
+    monkeypatch.setattr(gemm_pixels, "_call", gemm_pixels._call.__wrapped__)  # keeps nothing
     x, weight, bias, dy = case.arrays(dtype)
     exact_x, exact_weight, exact_bias, exact_dy = (
         a.double().numpy() for a in (x, weight, bias, dy)

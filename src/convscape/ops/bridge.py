@@ -12,6 +12,8 @@ from convscape.kernels import Problem
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_PLANS = 1024  # settings that an op remembers
+
 _DTYPES = {d: str(d).removeprefix("torch.") for d in vars(torch).values() if type(d) is torch.dtype}
 
 
@@ -56,7 +58,22 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def fixed(value: Any) -> Any:
     """An argument as a key of a cache: sequences become tuples."""
+    if type(value) is int:  # by far the most common
+        return value
     return tuple(map(fixed, value)) if isinstance(value, list | tuple) else value
+
+
+def kind(x: torch.Tensor | None) -> Any:
+    """What checks and plans look at in a tensor, as a key of a cache."""
+    return None if x is None else (x.shape, x.dtype, x.device)
+
+
+def remember(plans: dict[Any, Any], key: Any, plan: Any) -> Any:
+    """Keep a plan for the next call with this key; a network asks for the same few."""
+    if len(plans) >= _PLANS:
+        plans.clear()
+    plans[key] = plan
+    return plan
 
 
 def check_tensor(x: object, name: str) -> None:

@@ -16,9 +16,12 @@ from convscape.ops.bridge import (
     array,
     check_input,
     check_same,
+    check_tensor,
     dtype_name,
     fixed,
+    kind,
     needs_grad,
+    remember,
     tensor,
     threads,
 )
@@ -68,11 +71,7 @@ class ConstantWeight:
         """
         weight = self.tensor
         _check_relu(relu)
-        check(x, weight, bias)
-        geometry, kernels = plan(
-            x.shape, weight.shape, dtype_name(x.dtype), x.device.type, *map(fixed, setting), "auto",
-            True,
-        )  # fmt: skip
+        geometry, kernels = checked(x, weight, bias, *map(fixed, setting), "auto", True)
         if kernels is None:
             return lambda x: rectified(_framework(x, weight, bias, geometry), relu)
         given = array(weight), None if bias is None else array(bias), geometry
@@ -132,8 +131,9 @@ def conv2d(
                  [ 8., 17., 13.],
                  [ 6.,  4.,  4.]]])
     """
-    check_input(x, "input", (3, 4), "(N, C, H, W) or (C, H, W)")
-    _check_relu(relu)
+    check_tensor(x, "input")
+    if relu is not False:
+        _check_relu(relu)
     constant = weight if isinstance(weight, ConstantWeight) else None
     if x.dim() == 3:
         return conv2d(
@@ -148,10 +148,9 @@ def conv2d(
         given = compiled.two(stride), *compiled.spelled(padding), compiled.two(dilation), groups
         y: torch.Tensor = compiled_conv.conv2d(x, weight, bias, *given, algorithm)
         return rectified(y, relu)
-    check(x, weight, bias)
-    geometry, kernels = plan(
-        x.shape, weight.shape, dtype_name(x.dtype), x.device.type, fixed(stride), fixed(padding),
-        fixed(dilation), groups, algorithm, constant is not None,
+    geometry, kernels = checked(
+        x, weight, bias, fixed(stride), fixed(padding), fixed(dilation), groups, algorithm,
+        constant is not None,
     )  # fmt: skip
     if kernels is None:
         return rectified(_framework(x, weight, bias, geometry), relu)
@@ -162,7 +161,25 @@ def conv2d(
     return forward(x, weight, bias, geometry, kernels, relu, packed)
 
 
-@lru_cache(maxsize=1024)  # a network asks for the same few again and again
+def checked(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *setting: Any
+) -> tuple[Geometry, tuple[Any, Any, Any] | None]:
+    """`plan` for these tensors, after all checks; what passed them once is remembered."""
+    check_tensor(weight, "weight")
+    key = kind(x), kind(weight), kind(bias), setting
+    found: Any = _checked.get(key)
+    if found is None:
+        check_input(x, "input", (3, 4), "(N, C, H, W) or (C, H, W)")
+        check(x, weight, bias)
+        given = x.shape, weight.shape, dtype_name(x.dtype), x.device.type
+        found = remember(_checked, key, plan(*given, *setting))
+    return found
+
+
+_checked: dict[Any, Any] = {}
+
+
+@lru_cache(maxsize=1024)
 def plan(
     shape: torch.Size, weight_shape: torch.Size, dtype: str, device: str, stride: Any,
     padding: Any, dilation: Any, groups: int, algorithm: str, constant: bool = False,

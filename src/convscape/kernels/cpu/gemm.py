@@ -159,6 +159,8 @@ def _strided(x: Array, geometry: Geometry, grid: tuple[int, ...]) -> Array:
 
 def _grouped(weight: Array, geometry: Geometry) -> Array:
     """Weights as (group, output channel in it, input channel in it, r, s)."""
+    if geometry.groups == 1:
+        return weight[None]
     return weight.reshape(
         geometry.groups, geometry.out_channels // geometry.groups, *weight.shape[1:]
     )

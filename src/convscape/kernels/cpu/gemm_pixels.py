@@ -4,6 +4,8 @@ A row is an address in channels-last memory, and a row of the kernel one run of 
 (r fixed, s and c inside). Small kernels are summed in one go; large ones in pieces.
 """
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from convscape.kernels.cpu import gemm_pack
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.clip import bounds
 from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.fetch import fetch_run
 from convscape.kernels.cpu.gemm_pack import pack_block, places_of
 from convscape.kernels.cpu.gemm_problem import (
     BATCH_LAST,
@@ -72,7 +75,7 @@ def _write(tile, width, real, size, bias, at, limits, cells, shift, y, yk):
 @kernel
 def _multiply(
     product, tiles, block, pieces, x, rows, reach, packed, at, tile, written, y, cells, to_k, bias,
-    bias_at, limits,
+    bias_at, limits, ask,
 ):  # fmt: skip
     """Add to the sums of the tiles [low, high) what some input channels give a block of channels.
 
@@ -94,6 +97,7 @@ def _multiply(
         bias: Added then, from `bias_at` on.
         bias_at: See `bias`.
         limits: Of what is written.
+        ask: Whether the pixels are read for the first time: those of the next tile are asked for.
     """
     t0, t1 = tiles
     vectors, width, real = block
@@ -118,6 +122,9 @@ def _multiply(
                     shift = c0 + r * r_step + s * s_step + i
                     cell = first_cell + r * r_cells + s * s_cells
                     for t in range(t0, t1):
+                        if ask and t + 1 < t1:
+                            for p in range((t + 1) * ROWS, (t + 2) * ROWS):
+                                fetch_run(x, rows[p] + shift, min(depth, run - i))
                         finish_across(
                             vectors, whole, x, rows, t * ROWS, shift, r_step, 1,
                             packed, at + (cell * many + i) * width, jump, width,
@@ -136,6 +143,9 @@ def _multiply(
                     shift = c0 + top * r_step + s * s_step + low
                     cell = first_cell + top * r_cells + s * s_cells
                     from_b, to = at + (cell * many + low) * width, t * ROWS * width
+                    if ask and t + 1 < t1:
+                        for p in range((t + 1) * ROWS, (t + 2) * ROWS):
+                            fetch_run(x, rows[p] + shift, count)
                     if written[t]:
                         multiply_add(
                             vectors, x, rows, t * ROWS, shift, r_step, 1,
@@ -226,6 +236,7 @@ def _correlate_part(
                     table[line], (t0, t1), (vectors, width, real),
                     (g * c_size + c0, many, c0 == 0, last and direct), x, rows, reach, packed, at,
                     tile, written, y, cells, to_k, bias, g * wide + k0, bounds,
+                    False,
                 )  # fmt: skip
                 if last and not direct:
                     for t in range(t0, t1):
@@ -262,30 +273,56 @@ def correlate(
     """
     if not products.each:  # no kernel cell reaches any pixel
         return
-    threads = threads if products.multiplications >= _SPLIT_FROM else 1
-    lanes = SIMD.lanes(y.itemsize)
-    way = way_of(products, packed is None, len(memory), threads, lanes)
-    given: Array = memory
-    strides: tuple[int, ...] = _NO_STRIDES
-    if way.room:
+    call = _call(products, packed is None, len(memory), y.dtype, threads)
+    given, strides = memory, _NO_STRIDES
+    if call.room:
         given, strides = flat(weight)
-        packed = workspace.empty(way.room, y.dtype)
+        packed = workspace.empty(call.room, y.dtype)
     elif packed is None:
-        packed = gemm_pack.packed(weight, threads)
-    groups, k = products.shape[:2]
+        packed = gemm_pack.packed(weight, call.threads)
     launch(
-        _correlate_part, threads,
-        memory, given, strides, packed, products.shape, tuple(way),
-        _in_blocks(bias, groups, k, y.dtype), bounds(relu), lanes, y, products.table,
+        _correlate_part, call.threads,
+        memory, given, strides, packed, products.shape, call.way,
+        call.no_bias if bias is None else _in_blocks(bias, call.no_bias, products.shape),
+        bounds(relu), call.lanes, y, products.table,
     )  # fmt: skip
 
 
-def _in_blocks(bias: Array | None, groups: int, k: int, dtype: Any) -> Array:
-    """The bias in whole vectors a group, as the weights are packed; none is 0."""
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What a call is, arrays apart.
+
+    Args:
+        threads: Threads to use.
+        lanes: Of a vector.
+        way: A `convscape.kernels.cpu.gemm_way.Way`, as the kernel takes it.
+        room: Elements that threads pack into, 0 where they do not.
+        no_bias: Zeros, a bias in whole vectors a group.
+    """
+
+    threads: int
+    lanes: int
+    way: tuple[Any, ...]
+    room: int
+    no_bias: Array
+
+
+@lru_cache(maxsize=1024)
+def _call(products: Products, unpacked: bool, elements: int, dtype: Any, threads: int) -> _Call:
+    """How an input of so many elements is multiplied, with weights that are packed or are not."""
+    threads = threads if products.multiplications >= _SPLIT_FROM else 1
     lanes = SIMD.lanes(dtype.itemsize)
-    if bias is not None and k % lanes == 0:
+    way = way_of(products, unpacked, elements, threads, lanes)
+    groups, k = products.shape[:2]
+    no_bias = np.zeros(groups * -(-k // lanes) * lanes, dtype)
+    return _Call(threads, lanes, tuple(way), way.room, no_bias)
+
+
+def _in_blocks(bias: Array, none: Array, shape: tuple[int, ...]) -> Array:
+    """The bias in whole vectors a group, as the weights are packed and as `none` is."""
+    groups, k = shape[:2]
+    if len(none) == groups * k:
         return np.ascontiguousarray(bias)
-    blocks = np.zeros(groups * -(-k // lanes) * lanes, dtype)
-    if bias is not None:
-        blocks.reshape(groups, -1)[:, :k] = bias.reshape(groups, k)
+    blocks = np.zeros_like(none)
+    blocks.reshape(groups, -1)[:, :k] = bias.reshape(groups, k)
     return blocks

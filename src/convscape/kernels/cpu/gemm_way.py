@@ -1,6 +1,5 @@
 """How the threads of an implicit matrix product divide it, and who packs its weights."""
 
-from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -44,7 +43,6 @@ class Way(NamedTuple):
     room: int
 
 
-@lru_cache(maxsize=1024)
 def way_of(products: Products, unpacked: bool, elements: int, threads: int, lanes: int) -> Way:
     """How products are divided and their weights packed.
 

@@ -5,6 +5,7 @@ version serves every memory layout.
 """
 
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,25 +29,34 @@ def flat(x: Array) -> tuple[Array, tuple[int, ...]]:
     An array that cannot be seen so (negative strides, or not a multiple of the element size) is
     copied first.
     """
-    strides, order = _steps(x.strides, x.itemsize)
+    strides, order = _steps(x.shape, x.strides, x.itemsize)
     if strides is None:
         x = np.ascontiguousarray(x)
-        strides, order = _steps(x.strides, x.itemsize)
+        strides, order = _steps(x.shape, x.strides, x.itemsize)
     # Memory without gaps is by far the most common, and much faster to see than any other.
-    dense = x.transpose(order)
-    if dense.flags.c_contiguous:
-        return dense.reshape(-1), strides
+    if order is not None:
+        return x.transpose(order).reshape(-1), strides
     span = 1 + sum((n - 1) * s for n, s in zip(x.shape, strides, strict=True)) if x.size else 0
     return np.lib.stride_tricks.as_strided(x, (span,), (x.itemsize,)), strides
 
 
-@lru_cache(maxsize=1024)
-def _steps(strides: tuple[int, ...], size: int) -> tuple[Any, tuple[int, ...]]:
-    """Strides in elements, None where negative or not whole; the axes by falling stride."""
-    order = tuple(sorted(range(len(strides)), key=lambda axis: -strides[axis]))
+@lru_cache(maxsize=4096)
+def _steps(shape: tuple[int, ...], strides: tuple[int, ...], size: int) -> tuple[Any, Any]:
+    """Strides in elements, None where negative or not whole; the order of axes without gaps.
+
+    There is none where elements share memory, or memory lies between them.
+    """
     if any(stride < 0 or stride % size for stride in strides):
-        return None, order
-    return tuple(stride // size for stride in strides), order
+        return None, None
+    order = tuple(sorted(range(len(shape)), key=lambda axis: -strides[axis]))
+    # Axes of one cell step nowhere; the others' steps are what lies behind them.
+    longer = [axis for axis in order if shape[axis] != 1]
+    dense = all(
+        strides[axis] == size * prod(shape[a] for a in longer[i + 1 :])
+        for i, axis in enumerate(longer)
+    )
+    found = order if dense or 0 in shape else None
+    return tuple(stride // size for stride in strides), found
 
 
 def is_channels_last(x: Array) -> bool:
