@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from convscape.kernels import reference
-from convscape.kernels.cpu import gemm, gemm_pixels, gemm_way
+from convscape.kernels.cpu import gemm, gemm_call, gemm_way
 from convscape.kernels.cpu.gemm_problem import Products, forward_product
 from convscape.kernels.cpu.gemm_way import Way, way_of
 from convscape.kernels.cpu.simd import SIMD
@@ -53,9 +53,9 @@ def test_every_way_makes_the_same_convolution_and_input_gradient(
 
     for constant, value in WAYS[name].items():
         monkeypatch.setattr(gemm_way, constant, value)
-    monkeypatch.setattr(gemm_pixels, "_SPLIT_FROM", 0)
-    monkeypatch.setattr(gemm_pixels, "way_of", noted)
-    monkeypatch.setattr(gemm_pixels, "_call", gemm_pixels._call.__wrapped__)  # keeps nothing
+    monkeypatch.setattr(gemm_call, "_SPLIT_FROM", 0)
+    monkeypatch.setattr(gemm_call, "way_of", noted)
+    monkeypatch.setattr(gemm_call, "call_of", gemm_call.call_of.__wrapped__)  # keeps nothing
     x, weight, bias, dy = case.arrays(dtype)
     exact_x, exact_weight, exact_bias, exact_dy = (
         a.double().numpy() for a in (x, weight, bias, dy)

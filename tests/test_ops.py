@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
@@ -328,3 +329,33 @@ def test_an_empty_batch_has_zero_gradients() -> None:
     dx, dw = torch.autograd.grad(y.sum(), (x, w))
     assert dx.shape == x.shape
     assert dw.abs().sum() == 0
+
+
+def test_what_was_checked_once_is_checked_again_for_other_tensors_and_computed_where_they_lie() -> (
+    None
+):
+    x, weight = torch.randn(2, 8, 6, 6), torch.randn(16, 8, 1, 1)
+    bias = torch.randn(16)
+    last = x.contiguous(memory_format=torch.channels_last)
+    want = functional.conv2d(x, weight, bias)
+    apart = torch.randn(2, 8, 6, 12)[..., ::2].copy_(x)
+    for _ in range(2):  # the second time everything is known
+        for given in (last, x, apart):
+            torch.testing.assert_close(ops.conv2d(given, weight, bias), want)
+        turned = weight.transpose(0, 1).contiguous().transpose(0, 1)
+        torch.testing.assert_close(ops.conv2d(last, turned, bias), want)
+        with pytest.raises(InputError, match="one number an output channel"):
+            ops.conv2d(last, weight, bias[:8])
+        with pytest.raises(InputError, match="input's dtype"):
+            ops.conv2d(last, weight.double(), bias)
+        with pytest.raises(InputError, match="upper bound"):
+            ops.conv2d(last, weight, bias, relu=-1.0)
+
+
+def test_a_tensor_without_memory_is_refused_where_its_like_was_computed() -> None:
+    x = torch.randn(1, 8, 6, 6).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(16, 8, 1, 1)
+    ops.conv2d(x, weight)
+    mode = FakeTensorMode()
+    with pytest.raises(RuntimeError, match="numpy"):
+        ops.conv2d(mode.from_tensor(x), weight)

@@ -12,6 +12,7 @@ from convscape.kernels import Problem
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_OWN = torch.Tensor, torch.nn.Parameter
 _PLANS = 1024  # settings that an op remembers
 
 _DTYPES = {d: str(d).removeprefix("torch.") for d in vars(torch).values() if type(d) is torch.dtype}
@@ -63,9 +64,18 @@ def fixed(value: Any) -> Any:
     return tuple(map(fixed, value)) if isinstance(value, list | tuple) else value
 
 
-def kind(x: torch.Tensor | None) -> Any:
+def kind(x: torch.Tensor) -> Any:
     """What checks and plans look at in a tensor, as a key of a cache."""
-    return None if x is None else (x.shape, x.dtype, x.device)
+    return type(x), x.shape, x.stride(), x.dtype, x.device
+
+
+def has_memory(*tensors: torch.Tensor) -> bool:
+    """Whether these may be computed on by their addresses alone.
+
+    Of torch's own classes only: a tensor of a tracer, which has a shape and no numbers, gives 0 for
+    its address, where its array is refused.
+    """
+    return all(type(x) in _OWN for x in tensors)
 
 
 def remember(plans: dict[Any, Any], key: Any, plan: Any) -> Any:

@@ -22,10 +22,9 @@ from convscape.ops.bridge import (
     kind,
     needs_grad,
     remember,
-    tensor,
     threads,
 )
-from convscape.ops.conv_grad import Forward, forward
+from convscape.ops.conv_grad import Forward, bound, forward
 
 
 class ConstantWeight:
@@ -71,14 +70,19 @@ class ConstantWeight:
         """
         weight = self.tensor
         _check_relu(relu)
-        geometry, kernels = checked(x, weight, bias, *map(fixed, setting), "auto", True)
+        geometry, kernels, _ = checked(x, weight, bias, setting, "auto", True)
         if kernels is None:
             return lambda x: rectified(_framework(x, weight, bias, geometry), relu)
-        given = array(weight), None if bias is None else array(bias), geometry
         packed = self.packed(kernels[0], geometry)
-        also = () if packed is None else (packed,)
-        compute = kernels[0].forward
-        return lambda x: tensor(compute(array(x), *given, threads(), relu, *also))
+        known: dict[Any, Any] = {}
+
+        def call(x: torch.Tensor) -> torch.Tensor:
+            key = type(x), x.stride(), threads()
+            if key not in known:
+                known[key] = bound(x, weight, geometry, kernels[0], packed is None)
+            return forward(x, weight, bias, geometry, kernels, relu, known[key], packed)
+
+        return call
 
 
 def conv2d(
@@ -148,32 +152,35 @@ def conv2d(
         given = compiled.two(stride), *compiled.spelled(padding), compiled.two(dilation), groups
         y: torch.Tensor = compiled_conv.conv2d(x, weight, bias, *given, algorithm)
         return rectified(y, relu)
-    geometry, kernels = checked(
-        x, weight, bias, fixed(stride), fixed(padding), fixed(dilation), groups, algorithm,
-        constant is not None,
-    )  # fmt: skip
+    geometry, kernels, call = checked(
+        x, weight, bias, (stride, padding, dilation, groups), algorithm, constant is not None
+    )
     if kernels is None:
         return rectified(_framework(x, weight, bias, geometry), relu)
     if needs_grad(x, weight, bias):
-        result: torch.Tensor = Forward.apply(x, weight, bias, geometry, kernels, relu)
+        result: torch.Tensor = Forward.apply(x, weight, bias, geometry, kernels, relu, call)
         return result
     packed = None if constant is None else constant.packed(kernels[0], geometry)
-    return forward(x, weight, bias, geometry, kernels, relu, packed)
+    return forward(x, weight, bias, geometry, kernels, relu, call, packed)
 
 
 def checked(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *setting: Any
-) -> tuple[Geometry, tuple[Any, Any, Any] | None]:
-    """`plan` for these tensors, after all checks; what passed them once is remembered."""
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, setting: tuple[Any, ...],
+    algorithm: str, constant: bool,
+) -> tuple[Geometry, tuple[Any, Any, Any] | None, Any]:  # fmt: skip
+    """`plan` for these tensors, and `bound`, after all checks; what passed once is remembered."""
     check_tensor(weight, "weight")
-    key = kind(x), kind(weight), kind(bias), setting
+    setting = *map(fixed, setting), algorithm, constant
+    key = kind(x), kind(weight), bias is None or kind(bias), threads(), setting
     found: Any = _checked.get(key)
     if found is None:
         check_input(x, "input", (3, 4), "(N, C, H, W) or (C, H, W)")
         check(x, weight, bias)
         given = x.shape, weight.shape, dtype_name(x.dtype), x.device.type
-        found = remember(_checked, key, plan(*given, *setting))
-    return found
+        geometry, kernels = plan(*given, *setting)
+        call = kernels and bound(x, weight, geometry, kernels[0], not constant)
+        found = remember(_checked, key, (geometry, kernels, call))
+    return found  # type: ignore[no-any-return]
 
 
 _checked: dict[Any, Any] = {}

@@ -10,7 +10,26 @@ import torch
 from torch.autograd import Function
 
 from convscape.arithmetic.geometry import Geometry
-from convscape.ops.bridge import array, run, tensor, threads
+from convscape.ops.bridge import array, dtype_name, has_memory, run, tensor, threads
+
+
+def bound(
+    x: torch.Tensor, weight: torch.Tensor, geometry: Geometry, kernels: Any, *how: Any
+) -> Any:
+    """What the algorithm's `bind` finds for tensors that lie like these; None where it has none.
+
+    Args:
+        x: The input, or dy.
+        weight: (K, C / groups, R, S).
+        geometry: The windows.
+        kernels: A module.
+        how: `bind`'s last arguments.
+    """
+    if not hasattr(kernels, "bind") or not has_memory(x, weight):
+        return None
+    return kernels.bind(
+        geometry, x.shape, x.stride(), weight.stride(), dtype_name(x.dtype), threads(), *how
+    )
 
 
 def forward(
@@ -20,6 +39,7 @@ def forward(
     geometry: Geometry,
     kernels: Any,
     relu: bool | float,
+    call: Any = None,
     packed: Any = None,
 ) -> torch.Tensor:
     """Compute y without its derivatives.
@@ -31,11 +51,16 @@ def forward(
         geometry: The windows.
         kernels: The modules for forward, the input gradient and the weight gradient.
         relu: Whether to take ReLU, or its upper bound.
+        call: What `bound` found for tensors that lie like these, or None.
         packed: What the first module's `pack` made of the weight, or None.
     """
-    given = array(x), array(weight), None if bias is None else array(bias), geometry, threads()
+    given = None if bias is None else array(bias)
+    if call is not None:
+        return tensor(call(x.data_ptr(), weight.data_ptr(), given, relu, packed))
     also = () if packed is None else (packed,)
-    return tensor(kernels[0].forward(*given, relu, *also))
+    return tensor(
+        kernels[0].forward(array(x), array(weight), given, geometry, threads(), relu, *also)
+    )
 
 
 class Forward(Function):
@@ -43,10 +68,11 @@ class Forward(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Any, weight: Any, bias: Any, geometry: Any, kernels: Any, relu: Any
-    ) -> Any:
+        ctx: Any, x: Any, weight: Any, bias: Any, geometry: Any, kernels: Any, relu: Any,
+        call: Any = None,
+    ) -> Any:  # fmt: skip
         """Compute y."""
-        y = forward(x, weight, bias, geometry, kernels, relu)
+        y = forward(x, weight, bias, geometry, kernels, relu, call)
         if ctx is not None:
             ctx.save_for_backward(x, weight, *([y] if relu else []))
             ctx.geometry, ctx.kernels, ctx.relu = geometry, kernels, relu
@@ -63,7 +89,7 @@ class Forward(Function):
         dx = run(InputGrad, dy, weight, x.shape[2:], *given) if wanted[0] else None
         dw = run(WeightGrad, x, dy, *given) if wanted[1] else None
         db = dy.sum((0, 2, 3)) if wanted[2] else None
-        return dx, dw, db, None, None, None
+        return dx, dw, db, None, None, None, None
 
 
 class InputGrad(Function):
@@ -75,6 +101,9 @@ class InputGrad(Function):
         if ctx is not None:
             ctx.save_for_backward(dy, weight)
             ctx.geometry, ctx.kernels = geometry, kernels
+        call = bound(dy, weight, geometry, kernels[1], True, spatial)
+        if call is not None:
+            return tensor(call(dy.data_ptr(), weight.data_ptr(), None, False, None))
         dx = kernels[1].input_grad(array(dy), array(weight), geometry, tuple(spatial), threads())
         return tensor(dx)
 
@@ -83,7 +112,7 @@ class InputGrad(Function):
         """The gradients of dy and weight."""
         dy, weight = ctx.saved_tensors
         given, wanted = (ctx.geometry, ctx.kernels), ctx.needs_input_grad
-        ddy = run(Forward, g, weight, None, *given, False) if wanted[0] else None
+        ddy = run(Forward, g, weight, None, *given, False, None) if wanted[0] else None
         dw = run(WeightGrad, g, dy, *given) if wanted[1] else None
         return ddy, dw, None, None, None
 
@@ -105,5 +134,5 @@ class WeightGrad(Function):
         x, dy = ctx.saved_tensors
         given, wanted = (ctx.geometry, ctx.kernels), ctx.needs_input_grad
         dx = run(InputGrad, dy, g, x.shape[2:], *given) if wanted[0] else None
-        ddy = run(Forward, x, g, None, *given, False) if wanted[1] else None
+        ddy = run(Forward, x, g, None, *given, False, None) if wanted[1] else None
         return dx, ddy, None, None

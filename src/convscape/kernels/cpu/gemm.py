@@ -20,18 +20,24 @@ Source: K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multipl
 V. Dumoulin and F. Visin, arXiv 1603.07285, section 4.
 """
 
+from collections.abc import Callable
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+
 from convscape.arithmetic.geometry import Geometry
-from convscape.kernels.cpu import gemm_lines
+from convscape.kernels.cpu import gemm_lines, memory
 from convscape.kernels.cpu.clear import clear
+from convscape.kernels.cpu.gemm_call import call_of, correlate
 from convscape.kernels.cpu.gemm_folded import folded, folded_weight, unfold
 from convscape.kernels.cpu.gemm_pack import packed
-from convscape.kernels.cpu.gemm_pixels import correlate
 from convscape.kernels.cpu.gemm_pointwise import pointwise
 from convscape.kernels.cpu.gemm_problem import forward_product, input_products
 from convscape.kernels.cpu.gemm_weight import weight_grad
 from convscape.kernels.cpu.layout import Array, blank, is_channels_last, padded
 
-__all__ = ["forward", "input_grad", "pack", "weight_grad"]
+__all__ = ["bind", "forward", "input_grad", "pack", "weight_grad"]
 
 
 def pack(weight: Array, geometry: Geometry, threads: int) -> Array:
@@ -83,9 +89,65 @@ def forward(
     if not last and gemm_lines.fits(geometry, shape[3], x.itemsize):
         gemm_lines.correlate(x, weight, bias, relu, geometry, y, threads)
         return y
-    memory = padded(x, padding, threads)[0]
-    correlate(memory, _grouped(weight, geometry), weights, product, bias, relu, line, threads)
+    source = padded(x, padding, threads)[0]
+    correlate(source, _grouped(weight, geometry), weights, product, bias, relu, line, threads)
     return y
+
+
+@lru_cache(maxsize=1024)
+def bind(
+    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...],
+    weight_strides: tuple[int, ...], dtype: str, threads: int, packs: bool = True,
+    spatial: tuple[int, int] | None = None,
+) -> Callable[..., Array] | None:  # fmt: skip
+    """`forward` or `input_grad` where all but the addresses is known: what is left takes little.
+
+    Args:
+        geometry: The convolution.
+        shape: Of the input, or of dy.
+        strides: Its, in elements.
+        weight_strides: Of the weights (K, C / groups, R, S), in elements.
+        dtype: Of both.
+        threads: Threads to use.
+        packs: Whether the weights are given as they are, and not as `pack` makes them.
+        spatial: (H, W) of the input whose gradient is computed; None for the forward pass.
+
+    Returns:
+        `f(input, weights, bias, relu, packed)`, which is given the addresses of the input and the
+        weights, and makes the output; None where an array must be copied or cleared first.
+    """
+    n, c, h, w = shape
+    dense = (h * w * c, 1, w * c, c)
+    if any(m > 1 and s != d for m, s, d in zip(shape, strides, dense, strict=True)):
+        return None
+    sk, sc, *cells = weight_strides
+    group = geometry.out_channels // geometry.groups * sk
+    if spatial is None:
+        outputs, padding, products = forward_product(geometry, n, h, w, True)
+        own = group, sk, sc, *cells
+    else:
+        padding, products, unmet = input_products(geometry, n, *spatial, True)
+        outputs, own = (n, geometry.in_channels, *spatial), (group, sc, sk, *cells)
+        if unmet or folded(geometry, np.dtype(dtype).itemsize) is not None:
+            return None
+    if padding != ((0, 0), (0, 0)) or 0 in outputs or 0 in shape or not products.each:
+        return None
+    size = 1 + sum((m - 1) * s for m, s in zip(geometry.weight_shape, weight_strides, strict=True))
+    call = call_of(
+        products, prod(shape), size, own if packs else None, prod(outputs), np.dtype(dtype), threads
+    )
+    if packs and not call.room:  # weights that threads do not pack for themselves
+        return None
+
+    def compute(
+        source: int, weight: int, bias: Array | None, relu: bool | float, packed: Array | None
+    ) -> Array:
+        line, y = blank(outputs, call.no_bias.dtype, True)
+        made = 0 if packed is None else memory.address(packed)
+        call(source, weight, made, memory.address(line), bias, relu)
+        return y
+
+    return compute
 
 
 def input_grad(
@@ -110,9 +172,9 @@ def input_grad(
     dense = folded(geometry, dy.itemsize)
     if dense is not None:
         cells = [m + w.kernel - 1 for m, w in zip(dy.shape[2:], dense.windows, strict=True)]
-        memory, apart = blank((dy.shape[0], dense.in_channels, *cells), dy.dtype, True)
+        sums, apart = blank((dy.shape[0], dense.in_channels, *cells), dy.dtype, True)
         _products(
-            dy, folded_weight(weight, geometry, dense), dense, apart.shape, True, memory, threads
+            dy, folded_weight(weight, geometry, dense), dense, apart.shape, True, sums, threads
         )
         unfold(apart, geometry, dx, threads)
         return dx
@@ -137,9 +199,9 @@ def _products(
 ) -> None:  # fmt: skip
     """Fill the memory of an input gradient of this shape, channels-last or plain, by phases."""
     padding, products, _ = input_products(geometry, shape[0], shape[2], shape[3], last)
-    memory = padded(dy, padding, threads)[0]
+    source = padded(dy, padding, threads)[0]
     adjoint = _grouped(weight, geometry).transpose(0, 2, 1, 3, 4)
-    correlate(memory, adjoint, None, products, None, False, line, threads)
+    correlate(source, adjoint, None, products, None, False, line, threads)
 
 
 def _is_pointwise(x: Array, geometry: Geometry) -> bool:

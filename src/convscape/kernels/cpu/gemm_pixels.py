@@ -4,17 +4,9 @@ A row is an address in channels-last memory, and a row of the kernel one run of 
 (r fixed, s and c inside). Small kernels are summed in one go; large ones in pieces.
 """
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
-
 import numpy as np
 
-from convscape.kernels.cpu import gemm_pack
-from convscape.kernels.cpu import memory as workspace
-from convscape.kernels.cpu.clip import bounds
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.fetch import fetch_run
 from convscape.kernels.cpu.gemm_pack import pack_block, places_of
 from convscape.kernels.cpu.gemm_problem import (
     BATCH_LAST,
@@ -26,15 +18,12 @@ from convscape.kernels.cpu.gemm_problem import (
     TAPS_R,
     TAPS_S,
     Y_K,
-    Products,
 )
 from convscape.kernels.cpu.gemm_segments import blocks_of, own_channels, place, room_of, segments_of
-from convscape.kernels.cpu.gemm_way import DEPTH, way_of
+from convscape.kernels.cpu.gemm_way import DEPTH
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, flat
-from convscape.kernels.cpu.scratch import scratch
-from convscape.kernels.cpu.simd import ROWS, SIMD
-from convscape.kernels.cpu.threads import launch
+from convscape.kernels.cpu.scratch import at_address, scratch
+from convscape.kernels.cpu.simd import ROWS
 from convscape.kernels.cpu.tile import (
     WIDEST,
     block_vectors,
@@ -43,9 +32,6 @@ from convscape.kernels.cpu.tile import (
     multiply_add,
 )
 from convscape.kernels.cpu.transpose import transpose
-
-_SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
-_NO_STRIDES = (0, 0, 0, 0, 0)
 
 
 @kernel
@@ -75,7 +61,7 @@ def _write(tile, width, real, size, bias, at, limits, cells, shift, y, yk):
 @kernel
 def _multiply(
     product, tiles, block, pieces, x, rows, reach, packed, at, tile, written, y, cells, to_k, bias,
-    bias_at, limits, ask,
+    bias_at, limits,
 ):  # fmt: skip
     """Add to the sums of the tiles [low, high) what some input channels give a block of channels.
 
@@ -97,7 +83,6 @@ def _multiply(
         bias: Added then, from `bias_at` on.
         bias_at: See `bias`.
         limits: Of what is written.
-        ask: Whether the pixels are read for the first time: those of the next tile are asked for.
     """
     t0, t1 = tiles
     vectors, width, real = block
@@ -122,9 +107,6 @@ def _multiply(
                     shift = c0 + r * r_step + s * s_step + i
                     cell = first_cell + r * r_cells + s * s_cells
                     for t in range(t0, t1):
-                        if ask and t + 1 < t1:
-                            for p in range((t + 1) * ROWS, (t + 2) * ROWS):
-                                fetch_run(x, rows[p] + shift, min(depth, run - i))
                         finish_across(
                             vectors, whole, x, rows, t * ROWS, shift, r_step, 1,
                             packed, at + (cell * many + i) * width, jump, width,
@@ -143,9 +125,6 @@ def _multiply(
                     shift = c0 + top * r_step + s * s_step + low
                     cell = first_cell + top * r_cells + s * s_cells
                     from_b, to = at + (cell * many + low) * width, t * ROWS * width
-                    if ask and t + 1 < t1:
-                        for p in range((t + 1) * ROWS, (t + 2) * ROWS):
-                            fetch_run(x, rows[p] + shift, count)
                     if written[t]:
                         multiply_add(
                             vectors, x, rows, t * ROWS, shift, r_step, 1,
@@ -160,20 +139,21 @@ def _multiply(
 
 
 @team
-def _correlate_part(
-    part, parts, x, weight, w_strides, packed, shape, way, bias, limits, lanes, y, table,
-):  # fmt: skip
+def correlate_part(part, parts, places, sizes, w_strides, shape, way, bias, limits, lanes, table):
     """Output pixels of y, or output channels: a share of them, for all groups.
 
     Pixels are taken in chunks whose input stays in the L2 cache; of each chunk all output channels
     are made, a block at a time. A block's sum is taken in pieces of a few rows of the kernel, or a
     part of one, that all tiles of the chunk pass by; the last piece is added on the way to y.
 
-    `way` is a `convscape.kernels.cpu.gemm_way.Way`: a thread that packs for itself and does not
-    keep it takes the blocks in the outer loop and the chunks inside.
+    `places` says where the input, the weights, the packed ones and y begin, `sizes` how many
+    elements they have. `way` is a `convscape.kernels.cpu.gemm_way.Way`: a thread that packs for
+    itself and does not keep it takes the blocks in the outer loop and the chunks inside.
     """
     if divide(part, parts):
         return
+    x, weight = at_address(places[0], sizes[0], bias), at_address(places[1], sizes[1], bias)
+    packed, y = at_address(places[2], sizes[2], bias), at_address(places[3], sizes[3], bias)
     by_channels, fresh, keep, together, channels, most, own_room = way
     groups, k_size, c_size, r_all, s_all = shape
     all_cells = r_all * s_all
@@ -236,7 +216,6 @@ def _correlate_part(
                     table[line], (t0, t1), (vectors, width, real),
                     (g * c_size + c0, many, c0 == 0, last and direct), x, rows, reach, packed, at,
                     tile, written, y, cells, to_k, bias, g * wide + k0, bounds,
-                    False,
                 )  # fmt: skip
                 if last and not direct:
                     for t in range(t0, t1):
@@ -247,82 +226,3 @@ def _correlate_part(
                         cells[t0 * ROWS :], to_k, y, yk,
                     )  # fmt: skip
                 t0 = t1
-
-
-def correlate(
-    memory: Array,
-    weight: Array,
-    packed: Array | None,
-    products: Products,
-    bias: Array | None,
-    relu: bool | float,
-    y: Array,
-    threads: int,
-) -> None:
-    """Fill outputs from channels-last memory.
-
-    Args:
-        memory: The padded input.
-        weight: (groups, k, c, r, s), any strides.
-        packed: What `convscape.kernels.cpu.gemm_pack.packed` makes of it, if that is known.
-        products: Where everything lies.
-        bias: (K,), or None.
-        relu: Whether negative results become 0; a number is an upper bound beside.
-        y: The result's memory, one-dimensional.
-        threads: Threads to use.
-    """
-    if not products.each:  # no kernel cell reaches any pixel
-        return
-    call = _call(products, packed is None, len(memory), y.dtype, threads)
-    given, strides = memory, _NO_STRIDES
-    if call.room:
-        given, strides = flat(weight)
-        packed = workspace.empty(call.room, y.dtype)
-    elif packed is None:
-        packed = gemm_pack.packed(weight, call.threads)
-    launch(
-        _correlate_part, call.threads,
-        memory, given, strides, packed, products.shape, call.way,
-        call.no_bias if bias is None else _in_blocks(bias, call.no_bias, products.shape),
-        bounds(relu), call.lanes, y, products.table,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """What a call is, arrays apart.
-
-    Args:
-        threads: Threads to use.
-        lanes: Of a vector.
-        way: A `convscape.kernels.cpu.gemm_way.Way`, as the kernel takes it.
-        room: Elements that threads pack into, 0 where they do not.
-        no_bias: Zeros, a bias in whole vectors a group.
-    """
-
-    threads: int
-    lanes: int
-    way: tuple[Any, ...]
-    room: int
-    no_bias: Array
-
-
-@lru_cache(maxsize=1024)
-def _call(products: Products, unpacked: bool, elements: int, dtype: Any, threads: int) -> _Call:
-    """How an input of so many elements is multiplied, with weights that are packed or are not."""
-    threads = threads if products.multiplications >= _SPLIT_FROM else 1
-    lanes = SIMD.lanes(dtype.itemsize)
-    way = way_of(products, unpacked, elements, threads, lanes)
-    groups, k = products.shape[:2]
-    no_bias = np.zeros(groups * -(-k // lanes) * lanes, dtype)
-    return _Call(threads, lanes, tuple(way), way.room, no_bias)
-
-
-def _in_blocks(bias: Array, none: Array, shape: tuple[int, ...]) -> Array:
-    """The bias in whole vectors a group, as the weights are packed and as `none` is."""
-    groups, k = shape[:2]
-    if len(none) == groups * k:
-        return np.ascontiguousarray(bias)
-    blocks = np.zeros_like(none)
-    blocks.reshape(groups, -1)[:, :k] = bias.reshape(groups, k)
-    return blocks

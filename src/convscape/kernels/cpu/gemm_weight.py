@@ -259,8 +259,7 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     plain = not is_channels_last(x) and dy.strides[3] == dy.itemsize
     if plain and gemm_weight_lines.fits(geometry, dy.shape[2:], x.itemsize):
         return gemm_weight_lines.weight_grad(x, dy, geometry, threads)
-    padded_cells = any(w.padding != (0, 0) for w in geometry.windows)
-    if prod(dy.shape[2:]) >= (_WIDE if padded_cells else _WIDE_WITHOUT):
+    if _is_wide(geometry, dy.shape):
         return gemm_weight_wide.weight_grad(x, dy, geometry, threads)
     k, c, r, s = geometry.weight_shape
     k //= geometry.groups
@@ -288,6 +287,13 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     last = is_channels_last(x)
     launch(_collect_part, threads, sums, slabs, channels, taps, lanes, last, dw)
     return weight_shaped(dw, geometry, last)
+
+
+@lru_cache(maxsize=1024)
+def _is_wide(geometry: Geometry, dy: tuple[int, ...]) -> bool:
+    """Whether an image's pixels are enough for sums along its lines."""
+    padded_cells = any(w.padding != (0, 0) for w in geometry.windows)
+    return prod(dy[2:]) >= (_WIDE if padded_cells else _WIDE_WITHOUT)
 
 
 @lru_cache(maxsize=1024)

@@ -9,7 +9,9 @@ memory its lines are copied into a panel, which stays in the L2 cache while all 
 lines must be long enough to pay for reading and writing the tile.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -136,36 +138,63 @@ def _slabs(threads: int, tiles: int, blocks: int) -> int:
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     """The gradient by the weight, as `convscape.kernels.cpu.gemm_weight.weight_grad`."""
-    groups = geometry.groups
-    k, c, r, s = geometry.weight_shape
-    height, width = geometry.windows
-    if height.padding == width.padding == (0, 0):
-        memory, (sn, sc, sh, sw) = flat(x)
+    if all(w.padding == (0, 0) for w in geometry.windows):
+        memory, steps = flat(x)
     else:
-        memory, (sn, sh, sw) = padded(x, (height.padding, width.padding), threads)
-        sc = 1
+        memory, (sn, sh, sw) = padded(x, _padding(geometry), threads)
+        steps = sn, 1, sh, sw
     given, given_steps = flat(dy)
     last = is_channels_last(x)
-    across = (r, sh * height.dilation), (s, sw * width.dilation)
-    rows = _rows((*across, (c, sc)) if last else ((c, sc), *across))
-    steps = (sn, sc, sh * height.stride, sw * width.stride)
-    n, _, h, w = dy.shape
-    grid = (n, h, w)
-    if all(axis[2] == w * axis[3] for axis in (steps, given_steps)):
-        grid = (n, 1, h * w)  # lines that follow each other are one
-    lanes = SIMD.lanes(x.itemsize)
-    threads = threads if dy.size * c * r * s >= _SPLIT_FROM else 1
-    slabs = _slabs(threads, len(rows) // ROWS, -(-k // groups // (WIDEST * lanes)))
-    dw = workspace.empty(slabs * k * c * r * s, x.dtype)
+    plan = _plan(geometry, steps, dy.shape, given_steps, last, x.itemsize, threads)
+    dw = workspace.empty(plan.slabs * prod(geometry.weight_shape), x.dtype)
     launch(
-        _weight_part, threads,
-        memory, steps, given, given_steps, rows, grid, (groups, c, k // groups), lanes, slabs, dw,
+        _weight_part, plan.threads,
+        memory, plan.steps, given, given_steps, plan.rows, plan.grid, plan.channels, plan.lanes,
+        plan.slabs, dw,
     )  # fmt: skip
-    total = dw if slabs == 1 else dw.reshape(slabs, -1).sum(0)
+    total = dw if plan.slabs == 1 else dw.reshape(plan.slabs, -1).sum(0)
     return weight_shaped(total, geometry, last)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a call is, arrays apart: arguments of the kernel, and the threads to use."""
+
+    steps: tuple[int, ...]
+    rows: Array
+    grid: tuple[int, int, int]
+    channels: tuple[int, int, int]
+    lanes: int
+    slabs: int
+    threads: int
+
+
 @lru_cache(maxsize=1024)
+def _plan(
+    geometry: Geometry, x_steps: tuple[int, ...], shape: tuple[int, ...],
+    dy_steps: tuple[int, ...], last: bool, itemsize: int, threads: int,
+) -> _Plan:  # fmt: skip
+    """For an input with these steps, padding counted, and dy of this shape and with its steps."""
+    groups, (k, c, r, s), lanes = geometry.groups, geometry.weight_shape, SIMD.lanes(itemsize)
+    height, width = geometry.windows
+    sn, sc, sh, sw = x_steps
+    across = (r, sh * height.dilation), (s, sw * width.dilation)
+    rows = _rows((*across, (c, sc)) if last else ((c, sc), *across))
+    steps = sn, sc, sh * height.stride, sw * width.stride
+    n, _, h, w = shape
+    # Lines that follow each other are one.
+    joined = all(axis[2] == w * axis[3] for axis in (steps, dy_steps))
+    threads = threads if prod(shape) * c * r * s >= _SPLIT_FROM else 1
+    slabs = _slabs(threads, len(rows) // ROWS, -(-k // groups // (WIDEST * lanes)))
+    grid = (n, 1, h * w) if joined else (n, h, w)
+    return _Plan(steps, rows, grid, (groups, c, k // groups), lanes, slabs, threads)
+
+
+def _padding(geometry: Geometry) -> tuple[tuple[int, int], tuple[int, int]]:
+    height, width = geometry.windows
+    return height.padding, width.padding
+
+
 def _rows(axes: tuple[tuple[int, int], ...]) -> Array:
     """Where the weights' cells begin to read, whole tiles of them; axes are (cells, step)."""
     counts, steps = zip(*axes, strict=True)
