@@ -340,8 +340,8 @@ def test_what_was_checked_once_is_checked_again_for_other_tensors_and_computed_w
     want = functional.conv2d(x, weight, bias)
     apart = torch.randn(2, 8, 6, 12)[..., ::2].copy_(x)
     for _ in range(2):  # the second time everything is known
-        for given in (last, x, apart):
-            torch.testing.assert_close(ops.conv2d(given, weight, bias), want)
+        for lying in (last, x, apart):
+            torch.testing.assert_close(ops.conv2d(lying, weight, bias), want)
         turned = weight.transpose(0, 1).contiguous().transpose(0, 1)
         torch.testing.assert_close(ops.conv2d(last, turned, bias), want)
         with pytest.raises(InputError, match="one number an output channel"):
