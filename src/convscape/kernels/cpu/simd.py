@@ -150,40 +150,68 @@ class Code:
     def sums(self, vectors: int, begin: list[Any] | None = None, rows: int = ROWS) -> list[Any]:
         """Both loops: accumulators as phi nodes, one broadcast a row, then the products.
 
-        Sums begin at zero, or at `begin`, a vector each.
+        Sums begin at zero, or at `begin`, a vector each. With one vector a row they are too few to
+        keep the multipliers busy: each has a second accumulator then, and k is taken in pairs.
         """
-        builder = self.builder
+        builder, many = self.builder, rows * vectors
         row_pointers = self.rows(0, 1, 2, 3, rows)
         a_jump, a_step = self.args[4:6]
         b, (start, b_jump, b_step, outer, count) = self.data(6), self.args[7:12]
-        begin = begin or [ir.Constant(self.vector, [0.0] * self.lanes)] * (rows * vectors)
+        zeros = [ir.Constant(self.vector, [0.0] * self.lanes)] * many
+        pairs = vectors == 1
+        turn = 2 if pairs else 1
+
+        def products(a_at: Any, b_at: Any, sums: list[Any]) -> list[Any]:
+            return self.step(row_pointers, a_at, builder.gep(b, [b_at]), vectors, sums)
 
         entry = builder.block
-        names = "over_o", "over_k", "next_o", "done"
-        over_o, over_k, next_o, done = (builder.append_basic_block(name) for name in names)
+        over_o, over_k, left, next_o, done = (
+            builder.append_basic_block(n) for n in ("over_o", "over_k", "left", "next_o", "done")
+        )
         builder.branch(over_o)
 
         builder.position_at_end(over_o)
-        first = [word(0), word(0), start, *begin]
-        o, a_row, b_row, *sums_o = self.phis(first, entry)
-        builder.branch(over_k)
+        begun = [*(begin or zeros), *zeros * (turn - 1)]
+        o, a_row, b_row, *sums_o = self.phis([word(0), word(0), start, *begun], entry)
+        if pairs:
+            builder.cbranch(builder.icmp_signed(">=", count, word(turn)), over_k, left)
+        else:
+            builder.branch(over_k)
 
         builder.position_at_end(over_k)
-        k, a_at, b_at, *sums = self.phis([word(0), a_row, b_row, *sums_o], over_o)
-        products: list[Any] = self.step(row_pointers, a_at, builder.gep(b, [b_at]), vectors, sums)
-        k_next = builder.add(k, word(1))
-        stepped = [k_next, builder.add(a_at, a_step), builder.add(b_at, b_step), *products]
-        self.feed([k, a_at, b_at, *sums], stepped, over_k)
-        builder.cbranch(builder.icmp_signed("<", k_next, count), over_k, next_o)
+        carried = self.phis([word(0), a_row, b_row, *sums_o], over_o)
+        k, a_at, b_at, *sums = carried
+        added: list[Any] = []
+        for i in range(turn):
+            added += products(a_at, b_at, sums[i * many : (i + 1) * many])
+            a_at, b_at = builder.add(a_at, a_step), builder.add(b_at, b_step)
+        k_next = builder.add(k, word(turn))
+        self.feed(carried, [k_next, a_at, b_at, *added], over_k)
+        reached = builder.add(k_next, word(turn - 1))
+        builder.cbranch(builder.icmp_signed("<", reached, count), over_k, left)
+
+        builder.position_at_end(left)
+        if pairs:
+            last = self.phis([a_row, b_row, *sums_o], over_o)
+            self.feed(last, [a_at, b_at, *added], over_k)
+            odd = builder.trunc(count, ir.IntType(1))
+            with builder.if_then(odd):
+                one = products(*last[:2], last[2 : 2 + many])
+                taken = builder.block
+            added = self.phis(last[2 : 2 + many], left) + last[2 + many :]
+            self.feed(added[:many], one, taken)
+        builder.branch(next_o)
 
         builder.position_at_end(next_o)
         o_next = builder.add(o, word(1))
-        jumped = [o_next, builder.add(a_row, a_jump), builder.add(b_row, b_jump), *products]
+        jumped = [o_next, builder.add(a_row, a_jump), builder.add(b_row, b_jump), *added]
         self.feed([o, a_row, b_row, *sums_o], jumped, next_o)
         builder.cbranch(builder.icmp_signed("<", o_next, outer), over_o, done)
 
         builder.position_at_end(done)
-        return products
+        if pairs:
+            return [builder.fadd(*both) for both in zip(added[:many], added[many:], strict=True)]
+        return added
 
     def step(
         self, rows: list[Any], a_at: Any, b_row: Any, vectors: int, sums: list[Any]
