@@ -12,7 +12,9 @@ from convscape.kernels import Problem
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_OWN = torch.Tensor, torch.nn.Parameter
+PLAIN = torch.Tensor, torch.nn.Parameter
+"""Classes of tensors that have memory of their own."""
+
 _PLANS = 1024  # settings that an op remembers
 
 _DTYPES = {d: str(d).removeprefix("torch.") for d in vars(torch).values() if type(d) is torch.dtype}
@@ -75,7 +77,7 @@ def has_memory(*tensors: torch.Tensor) -> bool:
     Of torch's own classes only: a tensor of a tracer, which has a shape and no numbers, gives 0 for
     its address, where its array is refused.
     """
-    return all(type(x) in _OWN for x in tensors)
+    return all(type(x) in PLAIN for x in tensors)
 
 
 def remember(plans: dict[Any, Any], key: Any, plan: Any) -> Any:

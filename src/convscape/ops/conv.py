@@ -22,6 +22,7 @@ from convscape.ops.bridge import (
     kind,
     needs_grad,
     remember,
+    tensor,
     threads,
 )
 from convscape.ops.conv_grad import Forward, bound, forward
@@ -74,13 +75,19 @@ class ConstantWeight:
         if kernels is None:
             return lambda x: rectified(_framework(x, weight, bias, geometry), relu)
         packed = self.packed(kernels[0], geometry)
+        given = array(weight), None if bias is None else array(bias)
+        also = () if packed is None else (packed,)
         known: dict[Any, Any] = {}
 
         def call(x: torch.Tensor) -> torch.Tensor:
             key = type(x), x.stride(), threads()
             if key not in known:
                 known[key] = bound(x, weight, geometry, kernels[0], packed is None)
-            return forward(x, weight, bias, geometry, kernels, relu, known[key], packed)
+            compute = known[key]
+            if compute is not None:
+                return tensor(compute(x.data_ptr(), weight.data_ptr(), given[1], relu, packed))
+            y = kernels[0].forward(array(x), *given, geometry, threads(), relu, *also)
+            return tensor(y)
 
         return call
 

@@ -196,7 +196,7 @@ class Code:
             self.feed(last, [a_at, b_at, *added], over_k)
             odd = builder.trunc(count, ir.IntType(1))
             with builder.if_then(odd):
-                one = products(*last[:2], last[2 : 2 + many])
+                one = products(last[0], last[1], last[2 : 2 + many])
                 taken = builder.block
             added = self.phis(last[2 : 2 + many], left) + last[2 + many :]
             self.feed(added[:many], one, taken)

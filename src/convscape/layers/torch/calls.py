@@ -9,23 +9,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from convscape import ops
+from convscape.ops.bridge import PLAIN
 from convscape.ops.conv import rectified
 
 Pair = int | Sequence[int]
 
-_PLAIN = (Tensor, nn.Parameter)
 _TYPES = (torch.float32, torch.float64)
 
 
 def covered(x: Any) -> bool:
     """Whether our kernels compute on this tensor here and now."""
     return (
-        type(x) in _PLAIN
-        and x.device.type == "cpu"
+        type(x) in PLAIN
+        and x.is_cpu
         and x.dtype in _TYPES
         and not torch.is_autocast_enabled("cpu")
         and (torch.compiler.is_compiling() or not _followed())
