@@ -254,10 +254,10 @@ def test_contestants_take_turns_and_short_calls_are_repeated() -> None:
 
     times = interleaved([contestant("a", 0.002), contestant("b", 1.0)], 8)
     warm = [("a", 1), ("a", 1), ("b", 1), ("b", 1)]
-    # "a" needs three calls for a sample, and twice as long before it; a long call has one before.
-    turns = {"a": [("a", 6), ("a", 3)], "b": [("b", 1), ("b", 1)]}
+    # "a" needs three calls for a sample, and so often 20 ms before it; "b" one.
+    turns = {"a": [("a", 3)] * 5, "b": [("b", 1), ("b", 1)]}
     assert order[:4] == warm
-    rounds = [order[i : i + 4] for i in range(4, len(order), 4)]
+    rounds = [order[i : i + 7] for i in range(4, len(order), 7)]
     both = [turns["a"] + turns["b"], turns["b"] + turns["a"]]
     assert len(rounds) == 8
     assert all(round_ in both for round_ in rounds)

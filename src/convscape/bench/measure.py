@@ -13,7 +13,7 @@ import torch
 SAMPLE = 0.005
 """Seconds that one sample takes at least: a shorter call is repeated."""
 
-BEFORE = 0.01
+BEFORE = 0.02
 """Seconds of untimed calls before a sample, at least: the threads of a contestant's predecessor may
 spin on, and the caches hold its data."""
 
@@ -68,8 +68,8 @@ def interleaved(contestants: Sequence[Contestant], rounds: int) -> dict[str, Tim
     """Time all contestants, in turn in every round, so that the machine's moods hit all alike.
 
     Each is called twice first; the second call says how often a sample repeats it. Before the clock
-    starts each is called for `BEFORE` seconds, and once at least. Every round has another order, so
-    that nobody always follows the same neighbour.
+    starts each is called for `BEFORE` seconds. Every round has another order, so that nobody always
+    follows the same neighbour.
 
     Args:
         contestants: Whom to time.
@@ -89,7 +89,9 @@ def interleaved(contestants: Sequence[Contestant], rounds: int) -> dict[str, Tim
     for _ in range(rounds):
         shuffle(order)
         for i in order:
-            runs[i](math.ceil(repeats[i] * BEFORE / SAMPLE) if repeats[i] > 1 else 1)
+            before = 0.0
+            while before < BEFORE:
+                before += runs[i](repeats[i])
             samples[i].append(runs[i](repeats[i]) / repeats[i])
     return {
         contestant.name: summary(taken, count)
