@@ -91,7 +91,13 @@ def _multiply(
     r_size, s_size = product[TAPS_R], product[TAPS_S]
     r_step, s_step = product[STEP_R], product[STEP_S]
     # Cells of a kernel row that are neighbours in memory, with their channels, are one run.
-    cells_run = s_size if s_step == many and s_cells == 1 else 1
+    joined = s_step == many and s_cells == 1
+    # Where they are not, a piece of a sum runs over r: let that be the longer axis.
+    turned = not joined and s_size > r_size
+    if turned:
+        r_size, s_size, r_step, s_step = s_size, r_size, s_step, r_step
+        r_cells, s_cells = s_cells, r_cells
+    cells_run = s_size if joined else 1
     run = cells_run * many
     rows_of = max(1, min(r_size, DEPTH // run))
     depth = min(run, DEPTH)
@@ -116,6 +122,8 @@ def _multiply(
                     continue
                 for t in range(t0, t1):
                     r_low, r_high, s_low, s_high = reach[t]
+                    if turned:
+                        r_low, r_high, s_low, s_high = s_low, s_high, r_low, r_high
                     top = max(r, r_low)
                     outer = min(r + rows_of, r_high) - top
                     low = max(i, (s_low - s) * many)
