@@ -11,6 +11,7 @@ DEPTH = 256
 """Products of one piece of a sum: longer ones lose digits."""
 
 _CHUNK_BYTES = 256 << 10  # of input that a chunk of pixels reads: it stays in L2
+_MUCH_BYTES = 512 << 10  # the same where there are more weights: each chunk reads them all
 _MOST = 64 * ROWS  # pixels of one chunk: their tiles are 98 KiB
 _FEW = 1400  # pixels of which all sums stay in L2
 _NEAR_BYTES = 1 << 20  # of an input that stays in L2
@@ -61,7 +62,8 @@ def way_of(products: Products, unpacked: bool, elements: int, threads: int, lane
     pixels = sum(-(-prod(p.y_shape) // p.y_shape[1] // ROWS) * ROWS for p in products.each)
     vectors, block = -(-k // lanes), r * s * WIDEST * lanes
     weights, size = groups * k * c * r * s, SIMD.bits // 8 // lanes
-    fitting = _CHUNK_BYTES // (products.each[0].steps[2] * size) // ROWS * ROWS
+    near = _CHUNK_BYTES if weights <= elements else _MUCH_BYTES
+    fitting = near // (products.each[0].steps[2] * size) // ROWS * ROWS
     most = max(4 * ROWS, min(_MOST, fitting))
     padding = any(p.batch_last for p in products.each)
     # Threads with output channels of their own need as many each.
