@@ -5,16 +5,27 @@ moves more than fits, neither is of use: what it writes has gone before anyone r
 past the caches it costs half the traffic, and what is read twice stays.
 """
 
+import os
 from functools import cache
 from pathlib import Path
 
 _USUAL = 32 << 20
+_SHARE = 16 << 20
+"""Bytes of the last cache that a core may count on.
+
+A virtual machine is told of the whole cache of a processor that it has two cores of. Measured on
+such a one, of 260 MiB: batch normalization that moves 26 MB is as fast through the caches as past
+them, with 51 MB past them takes 0.6 of the time, with 206 MB 0.55.
+"""
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 @cache
 def last_cache() -> int:
-    """Bytes of the largest cache that a core reads through; 32 MiB where the system keeps it."""
+    """Bytes of the last cache that this machine's cores can count on.
+
+    Those of the largest that a core reads through, 32 MiB where the system does not say.
+    """
     found = [0]
     for file in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
         try:
@@ -22,7 +33,7 @@ def last_cache() -> int:
             found.append(int(text.rstrip("KMG")) * _UNITS.get(text[-1], 1))
         except (OSError, ValueError):
             continue  # another one may say
-    return max(found) or _USUAL
+    return min(max(found) or _USUAL, _SHARE * (os.cpu_count() or 1))
 
 
 def exceeds(moved: int) -> bool:
