@@ -78,9 +78,8 @@ class Call:
         self, x: int, weight: int, packed: int, y: int, bias: Array | None, relu: bool | float
     ) -> None:
         """Compute, given the addresses of the input, of weights or packed ones, and of y."""
-        room = None
         if self.room:
-            room = workspace.empty(self.room, self.no_bias.dtype)
+            room = workspace.empty(self.room, self.no_bias.dtype)  # lives as long as this call
             packed = workspace.address(room)
         launch(
             correlate_part, self.threads, (x, weight, packed, y), *self.numbers,
