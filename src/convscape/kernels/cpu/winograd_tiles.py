@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from convscape.kernels.cpu.fetch import fetch_far_run
 from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.winograd_transforms import input_points, output_cells, output_points
@@ -108,9 +109,13 @@ def store_tile(
 ):  # fmt: skip
     """The output tile at (top, left) of a map of this size from its products, plus bias.
 
-    A tile that the border cuts is made in `border` and its real cells are copied.
+    A tile that the border cuts is made in `border` and its real cells are copied. A store waits
+    for its line, and a tile's are far apart: those of the next tile are asked for.
     """
     if inside(top, left, size, edge):
+        following = corner + edge * placed[1]
+        for cell in range(edge * edge):
+            fetch_far_run(y, following + placed[cell], real)
         output_cells(edge, relu, products, at, reads, y, corner, placed, real, bias, k0)
         return
     output_cells(edge, relu, products, at, reads, border, 0, bordered, real, bias, k0)
