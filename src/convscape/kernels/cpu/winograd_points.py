@@ -40,17 +40,17 @@ def input_line(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any, root: Any =
 def kernel3_line(g0: Any, g1: Any, g2: Any, root: Any = ROOT) -> Any:
     """G g: three kernel cells to six points."""
     third = 1 / (root * root + 1)
-    near, slope = (g0 * 2 + g2) * third, g1 * (root * third)
+    near, slope = (g0 * 2 + g2) * -third, g1 * (root * third)
     far, steep = (g0 * 0.5 + g2) * third, g1 * (root * third / 2)
-    return g0, (near + slope) * -1, (near - slope) * -1, far + steep, far - steep, g2
+    return g0, near - slope, near + slope, far + steep, far - steep, g2
 
 
 def kernel5_line(g0: Any, g1: Any, g2: Any, g3: Any, g4: Any, root: Any = ROOT) -> Any:
     """G g: five kernel cells to six points."""
     third = 1 / (root * root + 1)
-    near, slope = (g0 * 2 + g2 + g4 * 0.5) * third, (g1 + g3 * 0.5) * (root * third)
+    near, slope = (g0 * 2 + g2 + g4 * 0.5) * -third, (g1 + g3 * 0.5) * (root * third)
     far, steep = (g0 * 0.5 + g2 + g4 * 2) * third, (g1 * 0.5 + g3) * (root * third)
-    return g0, (near + slope) * -1, (near - slope) * -1, far + steep, far - steep, g4
+    return g0, near - slope, near + slope, far + steep, far - steep, g4
 
 
 def output4_line(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any, root: Any = ROOT) -> Any:
