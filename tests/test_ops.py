@@ -359,3 +359,19 @@ def test_a_tensor_without_memory_is_refused_where_its_like_was_computed() -> Non
     mode = FakeTensorMode()
     with pytest.raises(RuntimeError, match="numpy"):
         ops.conv2d(mode.from_tensor(x), weight)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_constant_weight_leaves_the_input_its_gradient(
+    kernel: int, layout: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    x = layout(torch.randn(2, 8, 6, 6)).requires_grad_()
+    weight = torch.randn(16, 8, kernel, kernel)
+    y = ops.conv2d(x, ops.ConstantWeight(weight))
+    want = functional.conv2d(x, weight)
+    dy = torch.randn_like(want)
+    (got,) = torch.autograd.grad(y, x, dy)
+    (dx,) = torch.autograd.grad(want, x, dy)
+    torch.testing.assert_close(y, want)
+    torch.testing.assert_close(got, dx)

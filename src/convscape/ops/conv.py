@@ -164,10 +164,10 @@ def conv2d(
     )
     if kernels is None:
         return rectified(_framework(x, weight, bias, geometry), relu)
-    if needs_grad(x, weight, bias):
-        result: torch.Tensor = Forward.apply(x, weight, bias, geometry, kernels, relu, call)
-        return result
     packed = None if constant is None else constant.packed(kernels[0], geometry)
+    if needs_grad(x, weight, bias):
+        result: torch.Tensor = Forward.apply(x, weight, bias, geometry, kernels, relu, call, packed)
+        return result
     return forward(x, weight, bias, geometry, kernels, relu, call, packed)
 
 

@@ -69,10 +69,10 @@ class Forward(Function):
     @staticmethod
     def forward(
         ctx: Any, x: Any, weight: Any, bias: Any, geometry: Any, kernels: Any, relu: Any,
-        call: Any = None,
+        call: Any = None, packed: Any = None,
     ) -> Any:  # fmt: skip
         """Compute y."""
-        y = forward(x, weight, bias, geometry, kernels, relu, call)
+        y = forward(x, weight, bias, geometry, kernels, relu, call, packed)
         if ctx is not None:
             ctx.save_for_backward(x, weight, *([y] if relu else []))
             ctx.geometry, ctx.kernels, ctx.relu = geometry, kernels, relu
@@ -89,7 +89,7 @@ class Forward(Function):
         dx = run(InputGrad, dy, weight, x.shape[2:], *given) if wanted[0] else None
         dw = run(WeightGrad, x, dy, *given) if wanted[1] else None
         db = dy.sum((0, 2, 3)) if wanted[2] else None
-        return dx, dw, db, None, None, None, None
+        return dx, dw, db, *(None,) * 5
 
 
 class InputGrad(Function):
@@ -112,7 +112,7 @@ class InputGrad(Function):
         """The gradients of dy and weight."""
         dy, weight = ctx.saved_tensors
         given, wanted = (ctx.geometry, ctx.kernels), ctx.needs_input_grad
-        ddy = run(Forward, g, weight, None, *given, False, None) if wanted[0] else None
+        ddy = run(Forward, g, weight, None, *given, False) if wanted[0] else None
         dw = run(WeightGrad, g, dy, *given) if wanted[1] else None
         return ddy, dw, None, None, None
 
@@ -134,5 +134,5 @@ class WeightGrad(Function):
         x, dy = ctx.saved_tensors
         given, wanted = (ctx.geometry, ctx.kernels), ctx.needs_input_grad
         dx = run(InputGrad, dy, g, x.shape[2:], *given) if wanted[0] else None
-        ddy = run(Forward, x, g, None, *given, False, None) if wanted[1] else None
+        ddy = run(Forward, x, g, None, *given, False) if wanted[1] else None
         return dx, ddy, None, None
