@@ -375,3 +375,15 @@ def test_a_constant_weight_leaves_the_input_its_gradient(
     (dx,) = torch.autograd.grad(want, x, dy)
     torch.testing.assert_close(y, want)
     torch.testing.assert_close(got, dx)
+
+
+def test_a_kept_convolution_checks_inputs_that_are_unlike_the_first() -> None:
+    x = channels_last(torch.randn(2, 8, 6, 6))
+    weight = torch.randn(16, 8, 1, 1)
+    kept = ops.ConstantWeight(weight).convolution(x, None, False, 1, 0, 1, 1)
+    for other in (x, channels_last(torch.randn(3, 8, 9, 5)), torch.randn(2, 8, 6, 6)):
+        torch.testing.assert_close(kept(other), functional.conv2d(other, weight))
+    with pytest.raises(InputError, match="input's dtype"):
+        kept(x.double())
+    with pytest.raises(InputError, match="weight must be"):
+        kept(channels_last(torch.randn(2, 4, 6, 6)))

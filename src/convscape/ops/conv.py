@@ -64,7 +64,7 @@ class ConstantWeight:
         """`conv2d` with this weight for inputs like x, all checked and chosen: what a layer keeps.
 
         Args:
-            x: An input, of whose shape, dtype and device all others are.
+            x: An input; what is chosen suits others of its shape best.
             bias: (K,), or None; like the weight, it may not change.
             relu: As in `conv2d`.
             setting: stride, padding, dilation and groups, as in `conv2d`.
@@ -80,8 +80,9 @@ class ConstantWeight:
         known: dict[Any, Any] = {}
 
         def call(x: torch.Tensor) -> torch.Tensor:
-            key = type(x), x.stride(), threads()
+            key = kind(x), threads()
             if key not in known:
+                checked(x, weight, bias, setting, "auto", True)
                 known[key] = bound(x, weight, geometry, kernels[0], packed is None)
             compute = known[key]
             if compute is not None:

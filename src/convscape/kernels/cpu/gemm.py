@@ -23,6 +23,7 @@ V. Dumoulin and F. Visin, arXiv 1603.07285, section 4.
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -140,10 +141,10 @@ def bind(
         return None
 
     def compute(
-        source: int, weight: int, bias: Array | None, relu: bool | float, packed: Array | None
+        source: int, weight: int, bias: Array | None, relu: bool | float, packed: Any
     ) -> Array:
         line, y = blank(outputs, call.no_bias.dtype, True)
-        made = 0 if packed is None else memory.address(packed)
+        made = 0 if packs else memory.address(packed)
         call(source, weight, made, memory.address(line), bias, relu)
         return y
 
