@@ -118,7 +118,7 @@ def _in_blocks(bias: Array, none: Array, shape: tuple[int, ...]) -> Array:
     """The bias in whole vectors a group, as the weights are packed and as `none` is."""
     groups, k = shape[:2]
     if len(none) == groups * k:
-        return np.ascontiguousarray(bias)
+        return np.ascontiguousarray(bias, none.dtype)  # of which the kernel takes all to be
     blocks = np.zeros_like(none)
     blocks.reshape(groups, -1)[:, :k] = bias.reshape(groups, k)
     return blocks
