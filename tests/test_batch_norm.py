@@ -1,5 +1,6 @@
 """Batch normalization, with a residual and ReLU: the loops, torch in float64, and hard numbers."""
 
+import os
 from collections.abc import Callable
 from itertools import product
 from math import inf, nan
@@ -79,6 +80,10 @@ def test_the_kernels_agree_with_the_formula(shape: tuple[int, ...], dtype: Any) 
             for n, (mine, want) in enumerate(zip(results, grads, strict=True)):
                 if not (n == 1 and relu and y is None):  # what ReLU passes is given with y alone
                     assert error(mine, want) < tolerance
+
+
+def test_a_core_counts_on_a_share_of_the_last_cache() -> None:
+    assert 0 < caches.last_cache() <= (16 << 20) * (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

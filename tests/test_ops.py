@@ -331,9 +331,7 @@ def test_an_empty_batch_has_zero_gradients() -> None:
     assert dw.abs().sum() == 0
 
 
-def test_what_was_checked_once_is_checked_again_for_other_tensors_and_computed_where_they_lie() -> (
-    None
-):
+def test_what_was_checked_once_is_checked_again_for_tensors_that_lie_otherwise() -> None:
     x, weight = torch.randn(2, 8, 6, 6), torch.randn(16, 8, 1, 1)
     bias = torch.randn(16)
     last = x.contiguous(memory_format=torch.channels_last)

@@ -1,7 +1,7 @@
 """Between torch and NumPy: memory shared both ways, and one team of threads."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels import Problem
 
 Array = np.ndarray[Any, np.dtype[Any]]
+T = TypeVar("T")
 
 PLAIN = torch.Tensor, torch.nn.Parameter
 """Classes of tensors that have memory of their own."""
@@ -80,7 +81,7 @@ def has_memory(*tensors: torch.Tensor) -> bool:
     return all(type(x) in PLAIN for x in tensors)
 
 
-def remember(plans: dict[Any, Any], key: Any, plan: Any) -> Any:
+def remember(plans: dict[Any, T], key: Any, plan: T) -> T:
     """Keep a plan for the next call with this key; a network asks for the same few."""
     if len(plans) >= _PLANS:
         plans.clear()

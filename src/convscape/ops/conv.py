@@ -27,6 +27,9 @@ from convscape.ops.bridge import (
 )
 from convscape.ops.conv_grad import Forward, bound, forward
 
+Checked = tuple[Geometry, tuple[Any, Any, Any] | None, Any]
+"""The windows and modules of `plan`, and what `bound` finds for the first of these."""
+
 
 class ConstantWeight:
     """A weight that does not change, and what algorithms make of it, made once.
@@ -175,12 +178,12 @@ def conv2d(
 def checked(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, setting: tuple[Any, ...],
     algorithm: str, constant: bool,
-) -> tuple[Geometry, tuple[Any, Any, Any] | None, Any]:  # fmt: skip
+) -> Checked:  # fmt: skip
     """`plan` for these tensors, and `bound`, after all checks; what passed once is remembered."""
     check_tensor(weight, "weight")
     setting = *map(fixed, setting), algorithm, constant
     key = kind(x), kind(weight), bias is None or kind(bias), threads(), setting
-    found: Any = _checked.get(key)
+    found = _checked.get(key)
     if found is None:
         check_input(x, "input", (3, 4), "(N, C, H, W) or (C, H, W)")
         check(x, weight, bias)
@@ -188,10 +191,10 @@ def checked(
         geometry, kernels = plan(*given, *setting)
         call = kernels and bound(x, weight, geometry, kernels[0], not constant)
         found = remember(_checked, key, (geometry, kernels, call))
-    return found  # type: ignore[no-any-return]
+    return found
 
 
-_checked: dict[Any, Any] = {}
+_checked: dict[Any, Checked] = {}
 
 
 @lru_cache(maxsize=1024)

@@ -20,14 +20,11 @@ from convscape.arithmetic.padding import Padding
 from convscape.arithmetic.window import Window
 from convscape.kernels import Problem, choose, load
 from convscape.ops.bridge import (
-    array,
     check_input,
     check_same,
     dtype_name,
     fixed,
     needs_grad,
-    tensor,
-    threads,
 )
 from convscape.ops.conv import check_bias, gradients
 from convscape.ops.conv_grad import InputGrad
@@ -102,7 +99,7 @@ def conv_transpose2d(
     if needs_grad(x, weight):
         y = InputGrad.apply(x, weight, spatial, geometry, kernels)
     else:
-        y = tensor(kernels[1].input_grad(array(x), array(weight), geometry, spatial, threads()))
+        y = InputGrad.forward(None, x, weight, spatial, geometry, kernels)
     return y if bias is None else y.add_(bias[:, None, None])  # in place: y is ours
 
 

@@ -185,7 +185,7 @@ def release() -> None:
 def address(array: Array) -> int:
     """Where an array begins; a contiguous one that can be written is the quickest to ask."""
     try:
-        return ctypes.addressof(_Byte.from_buffer(array))  # type: ignore[arg-type]
+        return ctypes.addressof(_Byte.from_buffer(array.data))
     except (TypeError, ValueError):  # of no bytes, for reading only, or with gaps
         found: int = array.__array_interface__["data"][0]
         return found
