@@ -191,18 +191,25 @@ def _framework(
     geometry: Geometry,
     spatial: tuple[int, int],
 ) -> torch.Tensor:
-    """Torch's own op; it crops both ends alike, so it crops nothing and the output is cut here."""
+    """Torch's own op. It crops both ends of an axis alike; what else is wanted is cut here.
+
+    Where it can crop all by itself it does: cropped by us it blocks its sums another way, and one
+    call of two that mean the same would round differently in half precision.
+    """
     height, width = geometry.windows
-    cells = [
-        (w.padding[0] + size, (n - 1) * w.stride + w.extent)
-        for w, n, size in zip((height, width), x.shape[2:], spatial, strict=True)
-    ]
+    crops, extras, cuts = [], [], []
+    for w, n, size in zip((height, width), x.shape[2:], spatial, strict=True):
+        low, reached = w.padding[0], (n - 1) * w.stride + w.extent
+        crop = low if 0 <= size + 2 * low - reached < max(w.stride, w.dilation) else 0
+        crops.append(crop)
+        extras.append(max(0, size + low + crop - reached))
+        cuts.append(slice(low - crop, low - crop + size))
     y = functional.conv_transpose2d(
         x, weight, bias,
         (height.stride, width.stride),
-        0,
-        [max(0, wanted - reached) for wanted, reached in cells],
+        crops,
+        extras,
         geometry.groups,
         (height.dilation, width.dilation),
     )  # fmt: skip
-    return y[:, :, height.padding[0] : cells[0][0], width.padding[0] : cells[1][0]]
+    return y[:, :, *cuts]
