@@ -14,7 +14,9 @@ MEGABYTE = 1 << 20
 
 
 @pytest.fixture(autouse=True)
-def _start_empty() -> None:
+def _start_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty store, which keeps what it would where the allocator keeps nothing."""
+    monkeypatch.setattr(memory, "_KEPT_FROM", MEGABYTE // 4)
     gc.collect()
     memory.release()
 
@@ -73,6 +75,22 @@ def test_garbage_collected_while_the_store_is_locked_is_not_lost() -> None:
     again = memory.empty(2 * MEGABYTE, np.float32)  # sorts in what was returned
     assert memory.held() >= 4 * MEGABYTE
     del again
+
+
+@pytest.mark.parametrize("megabytes", [1, 8, 40])
+def test_a_call_finds_its_memory_mapped(megabytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # By the store, or by the allocator where the store leaves it the block.
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(memory, "_KEPT_FROM", memory._kept_from())
+
+    def faults(calls: int) -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(calls):
+            memory.empty(megabytes * MEGABYTE, np.uint8)[::4096] = 1
+        return int(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+    faults(3)  # the allocator learns the size
+    assert faults(20) < 2 * megabytes * 256  # of 20 times as many pages
 
 
 def test_a_result_that_cannot_fit_is_refused_with_its_bytes() -> None:

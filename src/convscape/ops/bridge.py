@@ -132,4 +132,6 @@ def run(function: Any, *given: Any) -> Any:
 
 def needs_grad(*tensors: torch.Tensor | None) -> bool:
     """Whether autograd must see this call."""
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    if not torch.is_grad_enabled():
+        return False
+    return any(t is not None and t.requires_grad for t in tensors)

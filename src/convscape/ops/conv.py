@@ -12,7 +12,9 @@ from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.padding import Padding
 from convscape.kernels import Problem, choose, load
+from convscape.kernels.cpu.memory import address
 from convscape.ops.bridge import (
+    PLAIN,
     array,
     check_input,
     check_same,
@@ -25,7 +27,7 @@ from convscape.ops.bridge import (
     tensor,
     threads,
 )
-from convscape.ops.conv_grad import Forward, bound, forward
+from convscape.ops.conv_grad import Forward, bound, filled, forward
 
 Checked = tuple[Geometry, tuple[Any, Any, Any] | None, Any]
 """The windows and modules of `plan`, and what `bound` finds for the first of these."""
@@ -80,6 +82,7 @@ class ConstantWeight:
         packed = self.packed(kernels[0], geometry)
         given = array(weight), None if bias is None else array(bias)
         also = () if packed is None else (packed,)
+        at = 0 if packed is None else address(packed)
         known: dict[Any, Any] = {}
 
         def call(x: torch.Tensor) -> torch.Tensor:
@@ -89,7 +92,7 @@ class ConstantWeight:
                 known[key] = bound(x, weight, geometry, kernels[0], packed is None)
             compute = known[key]
             if compute is not None:
-                return tensor(compute(x.data_ptr(), weight.data_ptr(), given[1], relu, packed))
+                return filled(compute, x, weight, given[1], relu, at)
             y = kernels[0].forward(array(x), *given, geometry, threads(), relu, *also)
             return tensor(y)
 
@@ -146,7 +149,8 @@ def conv2d(
                  [ 8., 17., 13.],
                  [ 6.,  4.,  4.]]])
     """
-    check_tensor(x, "input")
+    if type(x) not in PLAIN:
+        check_tensor(x, "input")
     if relu is not False:
         _check_relu(relu)
     constant = weight if isinstance(weight, ConstantWeight) else None
@@ -179,16 +183,25 @@ def checked(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, setting: tuple[Any, ...],
     algorithm: str, constant: bool,
 ) -> Checked:  # fmt: skip
-    """`plan` for these tensors, and `bound`, after all checks; what passed once is remembered."""
-    check_tensor(weight, "weight")
-    setting = *map(fixed, setting), algorithm, constant
-    key = kind(x), kind(weight), bias is None or kind(bias), threads(), setting
-    found = _checked.get(key)
+    """`plan` for these tensors, and `bound`, after all checks; what passed once is remembered.
+
+    It is in the way of every call, beside kernels that have emptied the caches: there each step
+    costs a microsecond, and each function called several.
+    """
+    how = algorithm, constant
+    try:
+        key = kind(x), kind(weight), bias is None or kind(bias), threads(), setting, how
+        found = _checked.get(key)
+    except (AttributeError, TypeError):  # no tensors, or a list among the settings
+        check_tensor(weight, "weight")
+        setting = tuple(map(fixed, setting))
+        key = kind(x), kind(weight), bias is None or kind(bias), threads(), setting, how
+        found = _checked.get(key)
     if found is None:
         check_input(x, "input", (3, 4), "(N, C, H, W) or (C, H, W)")
         check(x, weight, bias)
         given = x.shape, weight.shape, dtype_name(x.dtype), x.device.type
-        geometry, kernels = plan(*given, *setting)
+        geometry, kernels = plan(*given, *setting, *how)
         call = kernels and bound(x, weight, geometry, kernels[0], not constant)
         found = remember(_checked, key, (geometry, kernels, call))
     return found

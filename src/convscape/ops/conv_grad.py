@@ -10,6 +10,7 @@ import torch
 from torch.autograd import Function
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.memory import address
 from convscape.ops.bridge import array, dtype_name, has_memory, run, tensor, threads
 
 
@@ -30,6 +31,18 @@ def bound(
     return kernels.bind(
         geometry, x.shape, x.stride(), weight.stride(), dtype_name(x.dtype), threads(), *how
     )
+
+
+def filled(
+    call: Any, x: torch.Tensor, weight: torch.Tensor, bias: Any = None, relu: bool | float = False,
+    packed: int = 0,
+) -> torch.Tensor:  # fmt: skip
+    """The result of what `bound` found, given an array for the bias and packed weights' address."""
+    y = x.new_empty_strided(call.shape, call.strides)
+    if type(y) is not torch.Tensor:
+        raise TypeError(f"a kernel needs memory to write to, and this mode gives {type(y)}")
+    call.fill(x.data_ptr(), weight.data_ptr(), packed, y.data_ptr(), bias, relu)
+    return y
 
 
 def forward(
@@ -56,7 +69,7 @@ def forward(
     """
     given = None if bias is None else array(bias)
     if call is not None:
-        return tensor(call(x.data_ptr(), weight.data_ptr(), given, relu, packed))
+        return filled(call, x, weight, given, relu, 0 if packed is None else address(packed))
     also = () if packed is None else (packed,)
     return tensor(
         kernels[0].forward(array(x), array(weight), given, geometry, threads(), relu, *also)
@@ -103,7 +116,7 @@ class InputGrad(Function):
             ctx.geometry, ctx.kernels = geometry, kernels
         call = bound(dy, weight, geometry, kernels[1], True, spatial)
         if call is not None:
-            return tensor(call(dy.data_ptr(), weight.data_ptr(), None, False, None))
+            return filled(call, dy, weight)
         dx = kernels[1].input_grad(array(dy), array(weight), geometry, tuple(spatial), threads())
         return tensor(dx)
 

@@ -20,23 +20,21 @@ Source: K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multipl
 V. Dumoulin and F. Visin, arXiv 1603.07285, section 4.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
-from convscape.kernels.cpu import gemm_lines, memory
+from convscape.kernels.cpu import gemm_lines
 from convscape.kernels.cpu.clear import clear
-from convscape.kernels.cpu.gemm_call import call_of, correlate
+from convscape.kernels.cpu.gemm_call import Bound, Padded, call_of, correlate
 from convscape.kernels.cpu.gemm_folded import folded, folded_weight, unfold
 from convscape.kernels.cpu.gemm_pack import packed
 from convscape.kernels.cpu.gemm_pointwise import pointwise
 from convscape.kernels.cpu.gemm_problem import forward_product, input_products
 from convscape.kernels.cpu.gemm_weight import weight_grad
-from convscape.kernels.cpu.layout import Array, blank, is_channels_last, padded
+from convscape.kernels.cpu.layout import Array, Pads, blank, is_channels_last, padded
 
 __all__ = ["bind", "forward", "input_grad", "pack", "weight_grad"]
 
@@ -100,7 +98,7 @@ def bind(
     geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...],
     weight_strides: tuple[int, ...], dtype: str, threads: int, packs: bool = True,
     spatial: tuple[int, int] | None = None,
-) -> Callable[..., Array] | None:  # fmt: skip
+) -> Bound | None:  # fmt: skip
     """`forward` or `input_grad` where all but the addresses is known: what is left takes little.
 
     Args:
@@ -114,8 +112,8 @@ def bind(
         spatial: (H, W) of the input whose gradient is computed; None for the forward pass.
 
     Returns:
-        `f(input, weights, bias, relu, packed)`, which is given the addresses of the input and the
-        weights, and makes the output; None where an array must be copied or cleared first.
+        What to call for a channels-last input without gaps; None for others, and where the result
+        must be cleared first.
     """
     n, c, h, w = shape
     dense = (h * w * c, 1, w * c, c)
@@ -131,24 +129,19 @@ def bind(
         outputs, own = (n, geometry.in_channels, *spatial), (group, sc, sk, *cells)
         if unmet or folded(geometry, np.dtype(dtype).itemsize) is not None:
             return None
-    if padding != ((0, 0), (0, 0)) or 0 in outputs or 0 in shape or not products.each:
+    if 0 in outputs or 0 in shape or not products.each:
         return None
+    pads = Pads.of(shape, dense, padding, np.dtype(dtype), threads)
     size = 1 + sum((m - 1) * s for m, s in zip(geometry.weight_shape, weight_strides, strict=True))
     call = call_of(
-        products, prod(shape), size, own if packs else None, prod(outputs), np.dtype(dtype), threads
-    )
-    if packs and not call.room:  # weights that threads do not pack for themselves
+        products, pads.elements if pads else prod(shape), size, own if packs else None,
+        prod(outputs), np.dtype(dtype), threads,
+    )  # fmt: skip
+    if packs and not call.packs:  # weights that threads do not pack for themselves
         return None
-
-    def compute(
-        source: int, weight: int, bias: Array | None, relu: bool | float, packed: Any
-    ) -> Array:
-        line, y = blank(outputs, call.no_bias.dtype, True)
-        made = 0 if packs else memory.address(packed)
-        call(source, weight, made, memory.address(line), bias, relu)
-        return y
-
-    return compute
+    _, k, rows, columns = outputs
+    fill = call if pads is None else Padded(call, pads)
+    return Bound(outputs, (rows * columns * k, 1, columns * k, k), fill)
 
 
 def input_grad(

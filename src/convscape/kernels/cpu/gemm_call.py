@@ -4,6 +4,7 @@ A small convolution takes as long as the Python around it. So a call is divided:
 the way, the sizes and the strides, and what is left to do wants to know where the memory lies.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,7 +17,7 @@ from convscape.kernels.cpu.clip import bounds
 from convscape.kernels.cpu.gemm_pixels import correlate_part
 from convscape.kernels.cpu.gemm_problem import Products
 from convscape.kernels.cpu.gemm_way import way_of
-from convscape.kernels.cpu.layout import Array, flat
+from convscape.kernels.cpu.layout import Array, Pads, flat
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
@@ -50,10 +51,11 @@ def correlate(
         return
     given, strides = (weight, None) if packed is not None else flat(weight)
     call = call_of(products, len(memory), given.size, strides, len(y), y.dtype, threads)
-    if packed is None:
-        packed = given if call.room else gemm_pack.packed(weight, call.threads)
+    if packed is None and not call.packs:
+        packed = gemm_pack.packed(weight, call.threads)
     address = workspace.address
-    call(address(memory), address(given), address(packed), address(y), bias, relu)
+    at = 0 if packed is None else address(packed)
+    call(address(memory), address(given), at, address(y), bias, relu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +64,66 @@ class Call:
 
     Args:
         threads: Threads to use.
-        room: Elements that threads pack weights into, 0 where they are given packed.
+        packs: Whether threads pack the weights; else they are given packed.
         no_bias: Zeros, a bias in whole vectors a group.
         numbers: Arguments of the kernel: sizes to way.
         rest: Those behind the bounds.
+        plain: All of them, without a bias or bounds.
     """
 
     threads: int
-    room: int
+    packs: bool
     no_bias: Array
     numbers: tuple[Any, ...]
     rest: tuple[Any, ...]
+    plain: tuple[Any, ...]
 
     def __call__(
         self, x: int, weight: int, packed: int, y: int, bias: Array | None, relu: bool | float
     ) -> None:
         """Compute, given the addresses of the input, of weights or packed ones, and of y."""
-        if self.room:
-            room = workspace.empty(self.room, self.no_bias.dtype)  # lives as long as this call
-            packed = workspace.address(room)
-        launch(
-            correlate_part, self.threads, (x, weight, packed, y), *self.numbers,
-            self.no_bias if bias is None else _in_blocks(bias, self.no_bias, self.numbers[2]),
-            bounds(relu), *self.rest,
-        )  # fmt: skip
+        given = self.plain
+        if bias is not None:
+            blocks = _in_blocks(bias, self.no_bias, self.numbers[2])
+            given = *self.numbers, blocks, bounds(relu), *self.rest
+        elif relu is not False:
+            given = *self.numbers, self.no_bias, bounds(relu), *self.rest
+        launch(correlate_part, self.threads, (x, weight, packed, y), *given)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A convolution, or a gradient of one, of which all is known but where things lie.
+
+    Args:
+        shape: (N, K, H', W') of the result.
+        strides: Its, in elements: channels-last without gaps.
+        fill: What computes it, called as a `Call` is.
+    """
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    fill: Callable[[int, int, int, int, Array | None, bool | float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """A `Call` whose input is padded first.
+
+    Args:
+        call: What multiplies.
+        pads: What pads.
+    """
+
+    call: Call
+    pads: Pads
+
+    def __call__(
+        self, x: int, weight: int, packed: int, y: int, bias: Array | None, relu: bool | float
+    ) -> None:
+        """As a `Call`, given the address of what is not padded yet."""
+        room = self.pads(x)  # lives as long as this call
+        self.call(workspace.address(room), weight, packed, y, bias, relu)
 
 
 @lru_cache(maxsize=1024)
@@ -111,7 +149,9 @@ def call_of(
     wide = groups * -(-k // lanes) * lanes
     sizes = elements, weights, way.room or wide * c * r * s, outputs
     numbers = sizes, strides or _NO_STRIDES, products.shape, tuple(way)
-    return Call(threads, way.room, np.zeros(wide, dtype), numbers, (lanes, products.table))
+    none, rest = np.zeros(wide, dtype), (lanes, products.table)
+    plain = *numbers, none, bounds(False), *rest
+    return Call(threads, way.room > 0, none, numbers, rest, plain)
 
 
 def _in_blocks(bias: Array, none: Array, shape: tuple[int, ...]) -> Array:

@@ -178,10 +178,12 @@ def correlate_part(part, parts, places, sizes, w_strides, shape, way, bias, limi
     rows, cells = np.empty(room, np.int64), np.empty(room, np.int64)
     reach, written = np.empty((room // ROWS, 4), np.int64), np.empty(room // ROWS, np.bool_)
     tile = scratch(room * WIDEST * lanes, x)
-    places = places_of(channels if fresh else 0, channels, all_cells, lanes)
+    if fresh:
+        packed = scratch(own_room // parts, x)
+    lanes_to = places_of(channels if fresh else 0, channels, all_cells, lanes)
     wide = (k_size + lanes - 1) // lanes * lanes
     bounds = x.dtype.type(limits[0]), x.dtype.type(limits[1])
-    own, placed = part * (own_room // parts), -1
+    placed = -1
     for job in range(chunks * blocks):
         if fresh and not keep:
             block, chunk = divmod(job, chunks)
@@ -200,18 +202,18 @@ def correlate_part(part, parts, places, sizes, w_strides, shape, way, bias, limi
         vectors = block_vectors(k_high - k0, lanes)
         width = vectors * lanes
         real = min(width, k_high - k0)
-        at = own if fresh and not keep else own + (g * wide + k0) * all_cells * c_size
+        at = 0 if fresh and not keep else (g * wide + k0) * all_cells * c_size
         written[:] = False
         for c0 in range(0, c_size, channels):
             many = min(channels, c_size - c0)
             if fresh and chunk == 0:
-                if len(places) != many * all_cells + lanes:
+                if len(lanes_to) != many * all_cells + lanes:
                     # The last piece has fewer channels than the others.
-                    places = places_of(many, many, all_cells, lanes)
+                    lanes_to = places_of(many, many, all_cells, lanes)
                 source = g * w_strides[0] + k0 * w_strides[1] + c0 * w_strides[2]
                 pack_block(
                     weight, source, w_strides[1:], (many, r_all, s_all), 0, many, real, width,
-                    places, packed, at,
+                    lanes_to, packed, at,
                 )  # fmt: skip
             last = c0 + many == c_size
             t0 = 0

@@ -4,6 +4,7 @@ A kernel gets a one-dimensional contiguous array and strides counted in elements
 version serves every memory layout.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -14,6 +15,7 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.scratch import at_address
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.transpose import transpose
 
@@ -124,10 +126,50 @@ def padded(
     else:
         grid = (rows, columns)
     launch(
-        _pad_part, threads,
-        source, strides, (n, c, h, w), out, grid, (top, left), x.dtype.type(fill),
+        pad_part, threads, (memory.address(source), memory.address(out)), (len(source), len(out)),
+        strides, (n, c, h, w), grid, (top, left), np.full(1, fill, x.dtype),
     )  # fmt: skip
     return out, (rows * columns * c, columns * c, c)
+
+
+@dataclass(frozen=True, slots=True)
+class Pads:
+    """`padded` where all but addresses is known.
+
+    Args:
+        elements: Of the padded memory.
+        dtype: Its element type.
+        threads: Threads to copy with.
+        size: Elements of the input.
+        numbers: The kernel's last arguments.
+    """
+
+    elements: int
+    dtype: np.dtype[Any]
+    threads: int
+    size: int
+    numbers: tuple[Any, ...]
+
+    @staticmethod
+    def of(
+        shape: tuple[int, ...], strides: tuple[int, ...], padding: Any, dtype: np.dtype[Any],
+        threads: int,
+    ) -> "Pads | None":  # fmt: skip
+        """For an (N, C, H, W) input with these strides, in elements; None without padding."""
+        (top, bottom), (left, right) = padding
+        if not (top or bottom or left or right):
+            return None
+        n, c, h, w = shape
+        grid = h + top + bottom, w + left + right
+        given = tuple(strides), tuple(shape), grid, (top, left), np.zeros(1, dtype)
+        return Pads(n * prod(grid) * c, dtype, threads, prod(shape), given)
+
+    def __call__(self, x: int) -> Array:
+        """The padded memory of the input at this address."""
+        out = memory.empty(self.elements, self.dtype)
+        places = x, memory.address(out)
+        launch(pad_part, self.threads, places, (self.size, self.elements), *self.numbers)
+        return out
 
 
 @kernel
@@ -137,9 +179,24 @@ def _copy(source, out):
 
 
 @team
-def _pad_part(part, parts, x, strides, shape, out, grid, start, fill):
+def pad_part(part, parts, places, sizes, strides, shape, grid, start, filler):
+    """The lines of a padded image from x: `places` says where x and the result begin.
+
+    Args:
+        part: Of this share.
+        parts: Shares.
+        places: Addresses of x and of the result.
+        sizes: Elements of both.
+        strides: Of x as (N, C, H, W), in elements.
+        shape: Of x.
+        grid: Lines and columns of the result.
+        start: Lines and columns before x's first.
+        filler: An array of one element, what padding is filled with.
+    """
     if divide(part, parts):
         return
+    x, out = at_address(places[0], sizes[0], filler), at_address(places[1], sizes[1], filler)
+    fill = filler[0]
     n_size, c_size, h_size, w_size = shape
     sn, sc, sh, sw = strides
     rows, columns = grid

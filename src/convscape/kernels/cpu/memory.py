@@ -1,9 +1,10 @@
 """Arrays on cache lines, in memory that is kept for the next call.
 
 A large array fresh from the system costs more than the kernel that fills it: each page is zeroed
-by the system when it is first touched. So blocks of freed arrays are kept, up to `LIMIT` bytes in
-all, and handed out again. An array's memory comes back when the array and all its views (torch
-tensors among them) are gone; nothing is ever shared by two of them.
+by the system when it is first touched. So blocks of freed arrays that the allocator would give back
+to the system are kept, up to `LIMIT` bytes in all, and handed out again. An array's memory comes
+back when the array and all its views (torch tensors among them) are gone; nothing is ever shared by
+two of them.
 """
 
 import atexit
@@ -27,9 +28,25 @@ LINE = 64
 _Byte = ctypes.c_char
 
 _ALIGNED_FROM = 16 << 10  # bytes that take longer to use across lines than an address to find
-_KEPT_FROM = 256 << 10  # bytes of a block worth keeping; below, the system's own allocator is fast
 _ASK_FROM = 256 << 20  # bytes of a block that may not fit in memory
 _STEPS = 8  # sizes an octave: at most an eighth of a block is unused
+
+
+def _kept_from() -> int:
+    """Bytes of a block worth keeping: smaller ones the system's allocator keeps itself.
+
+    The GNU C library maps a large block apart and unmaps it when it is freed, and from then on
+    keeps blocks of that size; but none beyond 32 MiB (mallopt(3), M_MMAP_THRESHOLD). Of other
+    libraries nothing is assumed.
+    """
+    try:
+        gnu = os.confstr("CS_GNU_LIBC_VERSION")
+    except (AttributeError, ValueError, OSError):
+        gnu = None
+    return 32 << 20 if gnu else 256 << 10
+
+
+_KEPT_FROM = _kept_from()
 
 
 def _physical() -> int:
