@@ -139,6 +139,11 @@ class WeightGrad(Function):
         if ctx is not None:
             ctx.save_for_backward(x, dy)
             ctx.geometry, ctx.kernels = geometry, kernels
+        if hasattr(kernels[2], "bind_weight") and has_memory(x, dy):
+            given = x.shape, x.stride(), dy.shape, dy.stride(), dtype_name(x.dtype), threads()
+            call = kernels[2].bind_weight(geometry, *given)
+            if call is not None:
+                return filled(call, x, dy)
         return tensor(kernels[2].weight_grad(array(x), array(dy), geometry, threads()))
 
     @staticmethod

@@ -33,10 +33,10 @@ from convscape.kernels.cpu.gemm_folded import folded, folded_weight, unfold
 from convscape.kernels.cpu.gemm_pack import packed
 from convscape.kernels.cpu.gemm_pointwise import pointwise
 from convscape.kernels.cpu.gemm_problem import forward_product, input_products
-from convscape.kernels.cpu.gemm_weight import weight_grad
-from convscape.kernels.cpu.layout import Array, Pads, blank, is_channels_last, padded
+from convscape.kernels.cpu.gemm_weight import bind_weight, weight_grad
+from convscape.kernels.cpu.layout import Array, Pads, blank, is_channels_last, lies_last, padded
 
-__all__ = ["bind", "forward", "input_grad", "pack", "weight_grad"]
+__all__ = ["bind", "bind_weight", "forward", "input_grad", "pack", "weight_grad"]
 
 
 def pack(weight: Array, geometry: Geometry, threads: int) -> Array:
@@ -115,10 +115,10 @@ def bind(
         What to call for a channels-last input without gaps; None for others, and where the result
         must be cleared first.
     """
+    if not lies_last(shape, strides):
+        return None
     n, c, h, w = shape
     dense = (h * w * c, 1, w * c, c)
-    if any(m > 1 and s != d for m, s, d in zip(shape, strides, dense, strict=True)):
-        return None
     sk, sc, *cells = weight_strides
     group = geometry.out_channels // geometry.groups * sk
     if spatial is None:

@@ -22,8 +22,16 @@ from convscape.kernels.cpu import gemm_weight_lines, gemm_weight_wide
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.gemm_call import Bound
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, weight_shaped
+from convscape.kernels.cpu.layout import (
+    Array,
+    flat,
+    is_channels_last,
+    lies_last,
+    padded,
+    weight_shaped,
+)
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
@@ -240,6 +248,31 @@ def _collect_part(part, parts, sums, slabs, channels, taps, lanes, last, dw):
         for c in range(c_size):
             for tap in range(cells):
                 out[c * cells + tap] = line[tap * c_size + c]
+
+
+@lru_cache(maxsize=1024)
+def bind_weight(
+    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...],
+    dy_shape: tuple[int, ...], dy_strides: tuple[int, ...], dtype: str, threads: int,
+) -> Bound | None:  # fmt: skip
+    """`weight_grad` where all but the addresses is known, as `convscape.kernels.cpu.gemm.bind`.
+
+    Args:
+        geometry: The convolution.
+        shape: Of the input.
+        strides: Its, in elements.
+        dy_shape: Of the output's gradient.
+        dy_strides: Its, in elements.
+        dtype: Of both.
+        threads: Threads to use.
+
+    Returns:
+        What to call for wide channels-last maps without gaps; None for others.
+    """
+    last = lies_last(shape, strides) and lies_last(dy_shape, dy_strides)
+    if not last or 0 in shape or 0 in dy_shape or not _is_wide(geometry, dy_shape):
+        return None
+    return gemm_weight_wide.bind(geometry, shape, dy_shape, dtype, threads)
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:

@@ -20,8 +20,10 @@ from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch
+from convscape.kernels.cpu.gemm_call import Bound
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, weight_shaped
+from convscape.kernels.cpu.layout import Array, Pads, flat, is_channels_last, padded, weight_shaped
+from convscape.kernels.cpu.scratch import at_address
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add, own_blocks
@@ -55,13 +57,18 @@ def _panel(dy, steps, at, lines, pixels, real, width, panel):
 
 
 @team
-def _weight_part(part, parts, x, x_steps, dy, dy_steps, rows, grid, channels, lanes, slabs, dw):
+def _weight_part(
+    part, parts, places, sizes, x_steps, dy_steps, rows, grid, channels, lanes, slabs, like
+):
     """A share of dw[group][k][row]: of the output channels if there are many, else of the rows.
 
     Where there are too few of both, it is a share of the pixels, summed in a slab of its own.
+    `places` says where x, dy and dw begin, `sizes` how many elements of like's type they have.
     """
     if divide(part, parts):
         return
+    x, dy = at_address(places[0], sizes[0], like), at_address(places[1], sizes[1], like)
+    dw = at_address(places[2], sizes[2], like)
     n_size, h_size, w_size = grid
     groups, c_size, k_size = channels
     m_size = dw.size // (slabs * groups * k_size)
@@ -147,13 +154,45 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     last = is_channels_last(x)
     plan = _plan(geometry, steps, dy.shape, given_steps, last, x.itemsize, threads)
     dw = workspace.empty(plan.slabs * prod(geometry.weight_shape), x.dtype)
-    launch(
-        _weight_part, plan.threads,
-        memory, plan.steps, given, given_steps, plan.rows, plan.grid, plan.channels, plan.lanes,
-        plan.slabs, dw,
-    )  # fmt: skip
+    plan.fill(
+        tuple(map(workspace.address, (memory, given, dw))), (len(memory), len(given), len(dw))
+    )
     total = dw if plan.slabs == 1 else dw.reshape(plan.slabs, -1).sum(0)
     return weight_shaped(total, geometry, last)
+
+
+@lru_cache(maxsize=1024)
+def bind(
+    geometry: Geometry, x_shape: tuple[int, ...], dy_shape: tuple[int, ...], dtype: str,
+    threads: int,
+) -> Bound | None:  # fmt: skip
+    """`weight_grad` of channels-last inputs without gaps, where all but the addresses is known."""
+    kind = np.dtype(dtype)
+    padding = _padding(geometry)
+    n, c, h, w = x_shape
+    pads = Pads.of(x_shape, _last(x_shape), padding, kind, threads)
+    padded_shape = n, c, h + sum(padding[0]), w + sum(padding[1])
+    plan = _plan(
+        geometry, _last(padded_shape), dy_shape, _last(dy_shape), True, kind.itemsize, threads
+    )
+    if plan.slabs > 1:
+        return None
+    sizes = prod(padded_shape), prod(dy_shape), prod(geometry.weight_shape)
+
+    def fill(x: int, dy: int, _packed: int, dw: int, _bias: object, _relu: object) -> None:
+        if pads is None:
+            plan.fill((x, dy, dw), sizes)
+            return
+        room = pads(x)  # lives as long as this call
+        plan.fill((workspace.address(room), dy, dw), sizes)
+
+    return Bound(geometry.weight_shape, _last(geometry.weight_shape), fill)
+
+
+def _last(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Elements from element to element of a channels-last array without gaps."""
+    _, c, h, w = shape
+    return h * w * c, 1, w * c, c
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +200,22 @@ class _Plan:
     """What a call is, arrays apart: arguments of the kernel, and the threads to use."""
 
     steps: tuple[int, ...]
+    given_steps: tuple[int, ...]
     rows: Array
     grid: tuple[int, int, int]
     channels: tuple[int, int, int]
     lanes: int
     slabs: int
     threads: int
+    like: Array
+
+    def fill(self, places: tuple[int, ...], sizes: tuple[int, ...]) -> None:
+        """Compute, given where x, dy and dw begin and how many elements they have."""
+        launch(
+            _weight_part, self.threads,
+            places, sizes, self.steps, self.given_steps, self.rows, self.grid, self.channels,
+            self.lanes, self.slabs, self.like,
+        )  # fmt: skip
 
 
 @lru_cache(maxsize=1024)
@@ -187,7 +236,9 @@ def _plan(
     threads = threads if prod(shape) * c * r * s >= _SPLIT_FROM else 1
     slabs = _slabs(threads, len(rows) // ROWS, -(-k // groups // (WIDEST * lanes)))
     grid = (n, 1, h * w) if joined else (n, h, w)
-    return _Plan(steps, rows, grid, (groups, c, k // groups), lanes, slabs, threads)
+    like = np.empty(0, f"f{itemsize}")
+    channels = groups, c, k // groups
+    return _Plan(steps, dy_steps, rows, grid, channels, lanes, slabs, threads, like)
 
 
 def _padding(geometry: Geometry) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -88,6 +88,13 @@ def weight_shaped(dw: Array, geometry: Geometry, channels_last: bool) -> Array:
     return dw.reshape(k, c, r, s)
 
 
+def lies_last(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """`is_channels_last` of shape and strides, in elements."""
+    _, c, h, w = shape
+    dense = h * w * c, 1, w * c, c
+    return all(m == 1 or s == d for m, s, d in zip(shape, strides, dense, strict=True))
+
+
 def padded(
     x: Array,
     padding: tuple[tuple[int, int], tuple[int, int]],
