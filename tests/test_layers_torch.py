@@ -607,3 +607,23 @@ def test_an_accelerated_model_follows_weights_that_are_loaded_into_it() -> None:
     torch.testing.assert_close(fast(x), other(x).detach(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(copy.deepcopy(fast)(x), fast(x))
     assert len(pickle.dumps(fast)) < 20_000
+
+
+def test_a_layer_that_keeps_convolutions_checks_inputs_that_are_unlike_the_first() -> None:
+    x = channels_last(torch.randn(2, 8, 6, 6))
+    layer = nn.Conv2d(8, 16, 1)
+    kept = next(m for m in accelerate(layer).modules() if isinstance(m, FusedConv2d))
+    others = channels_last(torch.randn(3, 8, 9, 5)), torch.randn(2, 8, 6, 6), x[:, :, ::2]
+    with torch.no_grad():
+        for other in (x, *others, x, torch.randn(8, 6, 6)):
+            torch.testing.assert_close(kept(other), layer(other))
+        with pytest.raises(InputError, match="input's dtype"):
+            kept(x.double())
+        with pytest.raises(InputError, match="weight must be"):
+            kept(channels_last(torch.randn(2, 4, 6, 6)))
+        kept.weight.mul_(2)
+        torch.testing.assert_close(kept(x), functional.conv2d(x, kept.weight, kept.bias))
+        kept.bias = nn.Parameter(torch.ones(16))
+        torch.testing.assert_close(kept(x), functional.conv2d(x, kept.weight, kept.bias))
+        kept.relu = True
+        assert kept(x).min() == 0

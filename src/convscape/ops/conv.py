@@ -66,13 +66,17 @@ class ConstantWeight:
     def convolution(
         self, x: torch.Tensor, bias: torch.Tensor | None, relu: bool | float, *setting: Any
     ) -> Callable[[torch.Tensor], torch.Tensor]:
-        """`conv2d` with this weight for inputs like x, all checked and chosen: what a layer keeps.
+        """`conv2d` with this weight, all checked and chosen: what a layer keeps.
 
         Args:
-            x: An input; what is chosen suits others of its shape best.
+            x: An input.
             bias: (K,), or None; like the weight, it may not change.
             relu: As in `conv2d`.
             setting: stride, padding, dilation and groups, as in `conv2d`.
+
+        Returns:
+            `f(x)`, without gradients, for inputs that are to x as `convscape.ops.bridge.kind`
+            tells them apart, under the same setting of threads. Others are not refused.
         """
         weight = self.tensor
         _check_relu(relu)
@@ -80,23 +84,15 @@ class ConstantWeight:
         if kernels is None:
             return lambda x: rectified(_framework(x, weight, bias, geometry), relu)
         packed = self.packed(kernels[0], geometry)
-        given = array(weight), None if bias is None else array(bias)
+        given = None if bias is None else array(bias)
+        team = threads()
+        compute = bound(x, weight, geometry, kernels[0], packed is None)
+        if compute is not None:
+            at = 0 if packed is None else address(packed)
+            return lambda x: filled(compute, x, weight, given, relu, at)
         also = () if packed is None else (packed,)
-        at = 0 if packed is None else address(packed)
-        known: dict[Any, Any] = {}
-
-        def call(x: torch.Tensor) -> torch.Tensor:
-            key = kind(x), threads()
-            if key not in known:
-                checked(x, weight, bias, setting, "auto", True)
-                known[key] = bound(x, weight, geometry, kernels[0], packed is None)
-            compute = known[key]
-            if compute is not None:
-                return filled(compute, x, weight, given[1], relu, at)
-            y = kernels[0].forward(array(x), *given, geometry, threads(), relu, *also)
-            return tensor(y)
-
-        return call
+        arguments = array(weight), given, geometry, team, relu, *also
+        return lambda x: tensor(kernels[0].forward(array(x), *arguments))
 
 
 def conv2d(

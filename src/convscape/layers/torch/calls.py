@@ -32,6 +32,11 @@ def covered(x: Any) -> bool:
     )
 
 
+def eager() -> bool:
+    """Whether calls are made for their numbers, in the types that tensors have."""
+    return not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or _followed())
+
+
 def _followed() -> bool:
     """Whether a trace or a transform goes through this call, and not numbers alone."""
     return torch._C._is_tracing() or torch._C._are_functorch_transforms_active()
