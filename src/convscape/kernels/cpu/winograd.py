@@ -15,131 +15,33 @@ Source: A. Lavin and S. Gray, arXiv 1509.09308; blocking: A. Zlateski et al., "T
 Efficient FFT and Winograd Convolutions on Modern CPUs", ICS 2019.
 """
 
+import ctypes
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from math import prod
+from typing import Any
+
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
-from convscape.kernels.cpu import winograd_deep
-from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import team
-from convscape.kernels.cpu.layout import Array, flat, is_channels_last, padded, plain
-from convscape.kernels.cpu.scratch import scratch
-from convscape.kernels.cpu.simd import ROWS, SIMD
-from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import block_vectors, multiply, multiply_add
-from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
-from convscape.kernels.cpu.winograd_tiles import load_tile, store_tile
+from convscape.kernels.cpu import winograd_chunks, winograd_deep
+from convscape.kernels.cpu.gemm_call import Bound
+from convscape.kernels.cpu.layout import (
+    Array,
+    flat,
+    is_channels_last,
+    lies_last,
+    padded,
+    plain,
+)
+from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.winograd_weight import weight_grad
 
-__all__ = ["forward", "input_grad", "weight_grad"]
+__all__ = ["bind", "forward", "input_grad", "weight_grad"]
 
 _POINTS = 9 << 20  # bytes of kernels' points from which on they outgrow the cache
 _FEW = 200  # tiles that do not pay for writing and reading the kernels' points
-_DEPTH = 32  # channels of one piece of a sum: longer ones lose digits
-
-# --- the kernels -------------------------------------------------------------------------------
-
-
-@team
-def _kernel_part(part, parts, edge, weight, strides, flip, channels, lanes, points):
-    """Points [36][block][c][lane] of (k, c, side, side) weights; a share of the input channels."""
-    if divide(part, parts):
-        return
-    c_size, k_size = channels
-    wide = (k_size + lanes - 1) // lanes * lanes
-    low, high = c_size * part // parts, c_size * (part + 1) // parts
-    block = turning_block(edge, weight, lanes)
-    k0 = 0
-    while k0 < k_size:
-        width = block_vectors(k_size - k0, lanes) * lanes
-        for c0 in range(low, high, _DEPTH):
-            block_points(
-                edge, weight, strides, flip, c0, min(_DEPTH, high - c0), k0,
-                min(width, k_size - k0), width, lanes, block, points, k0 * c_size + c0 * width,
-                wide * c_size + lanes,
-            )  # fmt: skip
-        k0 += width
-
-
-@team
-def _forward_part(
-    part, parts, edge, x, strides, size, channels, points, bias, relu, lanes, y, grid, corner, chunk
-):
-    """A share of the output tiles: transform, 36 matrix products and back, chunk by chunk."""
-    if divide(part, parts):
-        return
-    n_size, h_size, w_size = grid
-    c_size, k_size = channels
-    down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
-    tiles = n_size * down * across
-    first, last = tiles * part // parts, tiles * (part + 1) // parts
-    wide = (k_size + lanes - 1) // lanes * lanes
-    # The 36 planes lie one cache line off a multiple of the page, or they would all compete for
-    # the same few sets of the cache.
-    plane, result, step = chunk * c_size + lanes, chunk * wide + lanes, wide * c_size + lanes
-    spread = scratch(36 * plane, x)
-    products = scratch(36 * result, x)
-    patch = scratch(36 * c_size, x)
-    block = scratch(edge * edge * wide, x)
-    within, patched = np.empty(36, np.int64), np.empty(36, np.int64)
-    spreads, gathered = np.empty(36, np.int64), np.empty(36, np.int64)
-    placed, blocked = np.empty(edge * edge, np.int64), np.empty(edge * edge, np.int64)
-    for e in range(36):
-        within[e] = e // 6 * strides[1] + e % 6 * strides[2]
-        patched[e] = e * c_size
-        spreads[e] = e * plane
-        gathered[e] = e * result
-    for o in range(edge * edge):
-        placed[o] = (o // edge * w_size + o % edge) * k_size
-        blocked[o] = o * wide
-    rows = np.arange(chunk) * c_size
-    for start in range(first, last, chunk):
-        count = min(chunk, last - start)
-        for t in range(count):
-            line, tx = divmod(start + t, across)
-            n, ty = divmod(line, down)
-            load_tile(
-                x, strides, size, c_size, ty * edge - corner[0], tx * edge - corner[1],
-                n * strides[0], within, patch, patched, spread, t * c_size, spreads,
-            )  # fmt: skip
-        for e in range(36):
-            k0 = 0
-            while k0 < k_size:
-                vectors = block_vectors(k_size - k0, lanes)
-                width = vectors * lanes
-                b = e * step + k0 * c_size
-                for c0 in range(0, c_size, _DEPTH):
-                    depth = min(_DEPTH, c_size - c0)
-                    at, by = e * plane + c0, b + c0 * width
-                    for t in range(0, count, ROWS):
-                        to = e * result + k0 * chunk + t * width
-                        if c0 == 0:
-                            multiply(
-                                vectors, spread, rows, t, at, 0, 1, points, by, 0, width, 1, depth,
-                                products, to,
-                            )  # fmt: skip
-                        else:
-                            multiply_add(
-                                vectors, spread, rows, t, at, 0, 1, points, by, 0, width, 1, depth,
-                                products, to,
-                            )  # fmt: skip
-                k0 += width
-        for t in range(count):
-            line, tx = divmod(start + t, across)
-            n, ty = divmod(line, down)
-            corner_at = ((n * h_size + ty * edge) * w_size + tx * edge) * k_size
-            k0 = 0
-            while k0 < k_size:
-                width = block_vectors(k_size - k0, lanes) * lanes
-                store_tile(
-                    edge, products, k0 * chunk + t * width, gathered, y, corner_at + k0, placed,
-                    min(width, k_size - k0), bias, k0, relu, ty * edge, tx * edge,
-                    (h_size, w_size), block, blocked,
-                )  # fmt: skip
-                k0 += width
-
-
-# --- the problems ------------------------------------------------------------------------------
 
 
 def forward(
@@ -151,11 +53,7 @@ def forward(
     relu: bool | float = False,
 ) -> Array:
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
-    outputs = geometry.output_shape(x.shape[2:])[1:]
-    corner = tuple(w.padding[0] for w in geometry.windows)
-    y = _convolve(x, weight, False, bias, bool(relu), (outputs[0], outputs[1]), corner, threads)
-    # No well-known network has an upper bound here: it is a pass of its own.
-    return y if isinstance(relu, bool) else np.minimum(y, relu, out=y)
+    return _convolve(x, weight, bias, relu, geometry, None, threads)
 
 
 def input_grad(
@@ -165,51 +63,119 @@ def input_grad(
 
     dx is dy convolved under the adjoint window, the kernel reversed and its channels swapped.
     """
-    corner = tuple(w.kernel - 1 - w.padding[0] for w in geometry.windows)
-    return _convolve(dy, weight.swapaxes(0, 1), True, None, False, spatial, corner, threads)
+    return _convolve(dy, weight, None, False, geometry, spatial, threads)
+
+
+@lru_cache(maxsize=1024)
+def bind(
+    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...],
+    weight_strides: tuple[int, ...], dtype: str, threads: int, packs: bool = True,
+    spatial: tuple[int, int] | None = None,
+) -> Bound | None:  # fmt: skip
+    """`forward` or `input_grad`, as `convscape.kernels.cpu.gemm.bind`; no weights are packed."""
+    call = _call_of(geometry, tuple(shape), spatial, np.dtype(dtype), threads)
+    if not lies_last(shape, strides) or call.sizes[2] == 0 or min(weight_strides) < 0:
+        return None
+    n, h, w = call.grid
+    k = call.channels[1]
+    places = zip(geometry.weight_shape, weight_strides, strict=True)
+    size = 1 + sum((m - 1) * step for m, step in places)
+    fill = partial(call, (size, *weight_strides))
+    return Bound((n, k, h, w), (h * w * k, 1, w * k, k), fill)
 
 
 def _convolve(
-    x: Array,
-    weight: Array,
-    flip: bool,
-    bias: Array | None,
-    relu: bool,
-    outputs: tuple[int, int],
-    corner: tuple[int, ...],
-    threads: int,
-) -> Array:
-    """Correlate with square kernels, or the reversed ones; cell (0, 0) reads from -corner."""
-    n, c, h, w = x.shape
-    k, edge = weight.shape[0], 7 - weight.shape[2]
-    y = workspace.empty(n * outputs[0] * outputs[1] * k, x.dtype)
+    x: Array, weight: Array, bias: Array | None, relu: bool | float, geometry: Geometry,
+    spatial: tuple[int, int] | None, threads: int,
+) -> Array:  # fmt: skip
+    """The convolution, or with `spatial` its input gradient, from arrays of any strides."""
+    call = _call_of(geometry, x.shape, spatial, x.dtype, threads)
+    y = workspace.empty(call.sizes[2], x.dtype)
     if y.size:
-        memory, strides = padded(x, ((0, 0), (0, 0)), threads)
-        bias = np.zeros(k, x.dtype) if bias is None else np.ascontiguousarray(bias)
-        kernels, kernel_strides = flat(weight)
-        lanes, grid = SIMD.lanes(x.itemsize), (n, *outputs)
-        tiles = n * -(-outputs[0] // edge) * -(-outputs[1] // edge)
-        if tiles <= _FEW or 36 * x.itemsize * c * k > _POINTS:
-            winograd_deep.convolve(
-                edge, memory, strides, (h, w), kernels, kernel_strides, flip, (c, k), bias, relu,
-                y, grid, (corner[0], corner[1]), threads,
-            )  # fmt: skip
-        else:
-            points = workspace.empty(36 * (-(-k // lanes) * lanes * c + lanes), x.dtype)
-            launch(
-                _kernel_part, threads,
-                edge, kernels, kernel_strides, flip, (c, k), lanes, points,
-            )  # fmt: skip
-            launch(
-                _forward_part, threads,
-                edge, memory, strides, (h, w), (c, k), points, bias, relu, lanes, y, grid, corner,
-                _chunk(c, k, x.itemsize),
-            )  # fmt: skip
-    y = y.reshape(n, *outputs, k)
+        memory, _ = padded(x, ((0, 0), (0, 0)), threads)
+        kernels, steps = flat(weight)
+        at, weights, result = map(workspace.address, (memory, kernels, y))
+        call((kernels.size, *steps), at, weights, 0, result, bias, relu)
+    y = y.reshape(*call.grid, call.channels[1])
     return y.transpose(0, 3, 1, 2) if is_channels_last(x) else plain(y, threads)
 
 
-def _chunk(channels_in: int, channels_out: int, itemsize: int) -> int:
-    """Tiles of one chunk: what fits in L2 beside the kernels' points, but a few rows of tiles."""
-    fitting = (448 << 10) // (36 * itemsize * (channels_in + channels_out))
-    return max(4, fitting // ROWS) * ROWS
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A convolution of channels-last memory of which all is known but where things lie.
+
+    Args:
+        adjoint: Whether it is an input gradient: the kernels are reversed, their channels swapped.
+        edge: Of an output tile.
+        sizes: Elements of the input, of the kernels' points (0 where they are not all made at
+            once) and of the output.
+        strides: Of the input's n, h and w, in elements.
+        size: (H, W) of the input.
+        channels: Input and output channels.
+        grid: (n, h, w) of the output.
+        corner: What the first tile reads of padding above and on the left.
+        no_bias: Zeros.
+        threads: Threads to use.
+    """
+
+    adjoint: bool
+    edge: int
+    sizes: tuple[int, int, int]
+    strides: tuple[int, int, int]
+    size: tuple[int, int]
+    channels: tuple[int, int]
+    grid: tuple[int, int, int]
+    corner: tuple[int, int]
+    no_bias: Array
+    threads: int
+
+    def __call__(
+        self, kernels: tuple[int, ...], x: int, weight: int, _packed: int, y: int,
+        bias: Array | None, relu: bool | float,
+    ) -> None:  # fmt: skip
+        """Compute, given the weights' elements and strides, and the addresses of all."""
+        size, sk, sc, *cells = kernels
+        steps = (sc, sk, *cells) if self.adjoint else (sk, sc, *cells)
+        none, (inputs, points, outputs) = self.no_bias, self.sizes
+        bias = none if bias is None else np.ascontiguousarray(bias, none.dtype)
+        if points == 0:
+            winograd_deep.convolve(
+                (x, weight, y), (inputs, size, outputs), self.edge, self.strides, self.size, steps,
+                self.adjoint, self.channels, bias, bool(relu), self.grid, self.corner, self.threads,
+            )  # fmt: skip
+        else:
+            winograd_chunks.convolve(
+                (x, weight, y), (inputs, size, outputs), points, self.edge, self.strides, self.size,
+                steps, self.adjoint, self.channels, bias, bool(relu), self.grid, self.corner,
+                self.threads,
+            )  # fmt: skip
+        if not isinstance(relu, bool):
+            # No well-known network has an upper bound here: it is a pass of its own.
+            held = (ctypes.c_char * (outputs * none.itemsize)).from_address(y)
+            results = np.frombuffer(memoryview(held), none.dtype)
+            np.minimum(results, relu, out=results)
+
+
+@lru_cache(maxsize=1024)
+def _call_of(
+    geometry: Geometry, shape: tuple[int, ...], spatial: tuple[int, int] | None,
+    dtype: np.dtype[Any], threads: int,
+) -> _Call:  # fmt: skip
+    """The forward pass of an input of this shape, or with `spatial` the gradient from dy."""
+    n, c, h, w = shape
+    adjoint = spatial is not None
+    grid = spatial if spatial is not None else geometry.outputs((h, w))
+    k = geometry.in_channels if adjoint else geometry.out_channels
+    side = geometry.windows[0].kernel
+    top, left = (
+        axis.kernel - 1 - axis.padding[0] if adjoint else axis.padding[0]
+        for axis in geometry.windows
+    )
+    edge, lanes = 7 - side, SIMD.lanes(dtype.itemsize)
+    tiles = n * -(-grid[0] // edge) * -(-grid[1] // edge)
+    deep = tiles <= _FEW or 36 * dtype.itemsize * c * k > _POINTS
+    points = 0 if deep else 36 * (-(-k // lanes) * lanes * c + lanes)
+    return _Call(
+        adjoint, edge, (prod(shape), points, n * prod(grid) * k), (h * w * c, w * c, c), (h, w),
+        (c, k), (n, grid[0], grid[1]), (top, left), np.zeros(k, dtype), threads,
+    )  # fmt: skip

@@ -14,7 +14,7 @@ from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch_run
 from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array
-from convscape.kernels.cpu.scratch import scratch
+from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add_few, multiply_few
@@ -28,29 +28,17 @@ _TILES = 17 * ROWS  # tiles of one thread at once: their products with a block a
 
 @team
 def _multiply_part(
-    part,
-    parts,
-    edge,
-    x,
-    x_strides,
-    size,
-    weight,
-    strides,
-    flip,
-    channels,
-    bias,
-    relu,
-    lanes,
-    grid,
-    corner,
-    first,
-    last,
-    by_tiles,
-    y,
-):
-    """Of the tiles [first, last) a share, or of their output channels."""
+    part, parts, places, sizes, edge, x_strides, size, strides, flip, channels, bias, relu, lanes,
+    grid, corner, first, last, by_tiles,
+):  # fmt: skip
+    """Of the tiles [first, last) a share, or of their output channels.
+
+    `places` says where the input, the weights and y begin, `sizes` how many elements they have.
+    """
     if divide(part, parts):
         return
+    x, weight = at_address(places[0], sizes[0], bias), at_address(places[1], sizes[1], bias)
+    y = at_address(places[2], sizes[2], bias)
     c_size, k_size = channels
     _, h_size, w_size = grid
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
@@ -121,30 +109,29 @@ def _multiply_part(
 
 
 def convolve(
-    edge: int, x: Array, x_strides: tuple[int, int, int], size: tuple[int, int],
-    weight: Array, weight_strides: tuple[int, ...], flip: bool, channels: tuple[int, int],
-    bias: Array, relu: bool, y: Array, grid: tuple[int, int, int], corner: tuple[int, int],
-    threads: int,
+    places: tuple[int, int, int], sizes: tuple[int, int, int], edge: int,
+    x_strides: tuple[int, int, int], size: tuple[int, int], weight_strides: tuple[int, ...],
+    flip: bool, channels: tuple[int, int], bias: Array, relu: bool, grid: tuple[int, int, int],
+    corner: tuple[int, int], threads: int,
 ) -> None:  # fmt: skip
     """Fill flat channels-last y (n, h, w, k) from flat channels-last x and the kernels.
 
     Args:
+        places: Addresses of x, the weights and y.
+        sizes: Their elements.
         edge: Of an output tile: 4 with 3x3 kernels, 2 with 5x5.
-        x: The input's memory.
-        x_strides: Its strides of n, h and w in elements.
+        x_strides: The input's strides of n, h and w in elements.
         size: (H, W) of the input.
-        weight: The weights' memory.
-        weight_strides: Their strides of k, c, r and s.
+        weight_strides: The weights' strides of k, c, r and s.
         flip: Whether the kernels are reversed.
         channels: Input and output channels.
-        bias: (k,).
+        bias: (k,), in the type of all of them.
         relu: Whether negative results become 0.
-        y: The output's memory.
         grid: (n, h, w) of the output.
         corner: What the first tile reads of padding above and on the left.
         threads: Threads to use.
     """
-    lanes = SIMD.lanes(y.itemsize)
+    lanes = SIMD.lanes(bias.itemsize)
     tiles = grid[0] * -(-grid[1] // edge) * -(-grid[2] // edge)
     by_tiles = tiles * _TILE > channels[1]
     most = _TILES * threads if by_tiles else _TILES
@@ -152,6 +139,6 @@ def convolve(
     for first in range(0, tiles, chunk):
         launch(
             _multiply_part, threads,
-            edge, x, x_strides, size, weight, weight_strides, flip, channels, bias, relu, lanes,
-            grid, corner, first, min(first + chunk, tiles), by_tiles, y,
+            places, sizes, edge, x_strides, size, weight_strides, flip, channels, bias, relu, lanes,
+            grid, corner, first, min(first + chunk, tiles), by_tiles,
         )  # fmt: skip

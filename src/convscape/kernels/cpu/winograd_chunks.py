@@ -1,0 +1,176 @@
+"""Winograd's forward pass where the kernels' points fit the caches: made once, for all tiles.
+
+Tiles are taken in chunks whose points, and those of their products, stay in L2 beside what is read
+of the kernels' points.
+"""
+
+import numpy as np
+
+from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.jit import team
+from convscape.kernels.cpu.layout import Array
+from convscape.kernels.cpu.scratch import at_address, scratch
+from convscape.kernels.cpu.simd import ROWS, SIMD
+from convscape.kernels.cpu.threads import launch
+from convscape.kernels.cpu.tile import block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
+from convscape.kernels.cpu.winograd_tiles import load_tile, store_tile
+
+_DEPTH = 32  # channels of one piece of a sum: longer ones lose digits
+
+
+@team
+def _kernel_part(part, parts, places, sizes, edge, strides, flip, channels, lanes, like):
+    """Points [36][block][c][lane] of (k, c, side, side) weights; a share of the input channels.
+
+    `places` says where the weights and the points begin, `sizes` how many elements of like's type
+    they have.
+    """
+    if divide(part, parts):
+        return
+    weight, points = at_address(places[0], sizes[0], like), at_address(places[1], sizes[1], like)
+    c_size, k_size = channels
+    wide = (k_size + lanes - 1) // lanes * lanes
+    low, high = c_size * part // parts, c_size * (part + 1) // parts
+    block = turning_block(edge, weight, lanes)
+    k0 = 0
+    while k0 < k_size:
+        width = block_vectors(k_size - k0, lanes) * lanes
+        for c0 in range(low, high, _DEPTH):
+            block_points(
+                edge, weight, strides, flip, c0, min(_DEPTH, high - c0), k0,
+                min(width, k_size - k0), width, lanes, block, points, k0 * c_size + c0 * width,
+                wide * c_size + lanes,
+            )  # fmt: skip
+        k0 += width
+
+
+@team
+def _forward_part(
+    part, parts, places, sizes, edge, strides, size, channels, bias, relu, lanes, grid, corner,
+    chunk,
+):  # fmt: skip
+    """A share of the output tiles: transform, 36 matrix products and back, chunk by chunk.
+
+    `places` says where the input, the kernels' points and y begin, `sizes` how many elements they
+    have.
+    """
+    if divide(part, parts):
+        return
+    x, points = at_address(places[0], sizes[0], bias), at_address(places[1], sizes[1], bias)
+    y = at_address(places[2], sizes[2], bias)
+    n_size, h_size, w_size = grid
+    c_size, k_size = channels
+    down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
+    tiles = n_size * down * across
+    first, last = tiles * part // parts, tiles * (part + 1) // parts
+    wide = (k_size + lanes - 1) // lanes * lanes
+    # The 36 planes lie one cache line off a multiple of the page, or they would all compete for
+    # the same few sets of the cache.
+    plane, result, step = chunk * c_size + lanes, chunk * wide + lanes, wide * c_size + lanes
+    spread = scratch(36 * plane, x)
+    products = scratch(36 * result, x)
+    patch = scratch(36 * c_size, x)
+    block = scratch(edge * edge * wide, x)
+    within, patched = np.empty(36, np.int64), np.empty(36, np.int64)
+    spreads, gathered = np.empty(36, np.int64), np.empty(36, np.int64)
+    placed, blocked = np.empty(edge * edge, np.int64), np.empty(edge * edge, np.int64)
+    for e in range(36):
+        within[e] = e // 6 * strides[1] + e % 6 * strides[2]
+        patched[e] = e * c_size
+        spreads[e] = e * plane
+        gathered[e] = e * result
+    for o in range(edge * edge):
+        placed[o] = (o // edge * w_size + o % edge) * k_size
+        blocked[o] = o * wide
+    rows = np.arange(chunk) * c_size
+    for start in range(first, last, chunk):
+        count = min(chunk, last - start)
+        for t in range(count):
+            line, tx = divmod(start + t, across)
+            n, ty = divmod(line, down)
+            load_tile(
+                x, strides, size, c_size, ty * edge - corner[0], tx * edge - corner[1],
+                n * strides[0], within, patch, patched, spread, t * c_size, spreads,
+            )  # fmt: skip
+        for e in range(36):
+            k0 = 0
+            while k0 < k_size:
+                vectors = block_vectors(k_size - k0, lanes)
+                width = vectors * lanes
+                b = e * step + k0 * c_size
+                for c0 in range(0, c_size, _DEPTH):
+                    depth = min(_DEPTH, c_size - c0)
+                    at, by = e * plane + c0, b + c0 * width
+                    for t in range(0, count, ROWS):
+                        to = e * result + k0 * chunk + t * width
+                        if c0 == 0:
+                            multiply(
+                                vectors, spread, rows, t, at, 0, 1, points, by, 0, width, 1, depth,
+                                products, to,
+                            )  # fmt: skip
+                        else:
+                            multiply_add(
+                                vectors, spread, rows, t, at, 0, 1, points, by, 0, width, 1, depth,
+                                products, to,
+                            )  # fmt: skip
+                k0 += width
+        for t in range(count):
+            line, tx = divmod(start + t, across)
+            n, ty = divmod(line, down)
+            corner_at = ((n * h_size + ty * edge) * w_size + tx * edge) * k_size
+            k0 = 0
+            while k0 < k_size:
+                width = block_vectors(k_size - k0, lanes) * lanes
+                store_tile(
+                    edge, products, k0 * chunk + t * width, gathered, y, corner_at + k0, placed,
+                    min(width, k_size - k0), bias, k0, relu, ty * edge, tx * edge,
+                    (h_size, w_size), block, blocked,
+                )  # fmt: skip
+                k0 += width
+
+
+def convolve(
+    places: tuple[int, int, int], sizes: tuple[int, int, int], points: int, edge: int,
+    x_strides: tuple[int, int, int], size: tuple[int, int], weight_strides: tuple[int, ...],
+    flip: bool, channels: tuple[int, int], bias: Array, relu: bool, grid: tuple[int, int, int],
+    corner: tuple[int, int], threads: int,
+) -> None:  # fmt: skip
+    """As `convscape.kernels.cpu.winograd_deep.convolve`.
+
+    Args:
+        places: Addresses of x, the weights and y.
+        sizes: Their elements.
+        points: Elements of the kernels' points.
+        edge: Of an output tile: 4 with 3x3 kernels, 2 with 5x5.
+        x_strides: The input's strides of n, h and w in elements.
+        size: (H, W) of the input.
+        weight_strides: The weights' strides of k, c, r and s.
+        flip: Whether the kernels are reversed.
+        channels: Input and output channels.
+        bias: (k,), in the type of all of them.
+        relu: Whether negative results become 0.
+        grid: (n, h, w) of the output.
+        corner: What the first tile reads of padding above and on the left.
+        threads: Threads to use.
+    """
+    lanes = SIMD.lanes(bias.itemsize)
+    x, weight, y = places
+    room = workspace.empty(points, bias.dtype)  # lives as long as this call
+    at = workspace.address(room)
+    launch(
+        _kernel_part, threads,
+        (weight, at), (sizes[1], points), edge, weight_strides, flip, channels, lanes, bias,
+    )  # fmt: skip
+    launch(
+        _forward_part, threads,
+        (x, at, y), (sizes[0], points, sizes[2]), edge, x_strides, size, channels, bias, relu,
+        lanes, grid, corner, _chunk(*channels, bias.itemsize),
+    )  # fmt: skip
+
+
+def _chunk(channels_in: int, channels_out: int, itemsize: int) -> int:
+    """Tiles of one chunk: what fits in L2 beside the kernels' points, but a few rows of tiles."""
+    fitting = (448 << 10) // (36 * itemsize * (channels_in + channels_out))
+    return max(4, fitting // ROWS) * ROWS
