@@ -1,9 +1,11 @@
 """Parts of the matrix product that its results show only by chance."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from numba import types
 
 from convscape import Geometry, Window
 from convscape.kernels import reference
@@ -11,6 +13,7 @@ from convscape.kernels.cpu import gemm, gemm_weight_wide
 from convscape.kernels.cpu.clear import clear
 from convscape.kernels.cpu.gemm_folded import folded
 from convscape.kernels.cpu.gemm_pack import packed
+from convscape.kernels.cpu.jit import Kept
 from convscape.kernels.cpu.layout import is_channels_last
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.tile import block_vectors
@@ -125,3 +128,21 @@ def test_pixels_shared_by_threads_make_one_weight_gradient(
         )
     dw = gemm_weight_wide.weight_grad(x, dy, geometry, threads)
     np.testing.assert_allclose(dw, want, atol=1e-5 * float(abs(want).max()))
+
+
+def test_processes_that_compile_at_once_find_their_own_versions(tmp_path: Path) -> None:
+    # One saves between another's two steps, as it happens on a cache that is new.
+    made = [Kept(cache_path=str(tmp_path), filename_base="kernel", source_stamp=0) for _ in "ab"]
+    single, double = (types.float32,), (types.float64,)
+    later = made[1]._save_data
+
+    def interrupted(name: str, data: Any) -> None:
+        made[0].save(single, "single")
+        later(name, data)
+
+    made[1]._save_data = interrupted
+    made[1].save(double, "double")
+    for file in made:
+        assert file.load(single) == "single"
+        assert file.load(double) == "double"
+        assert file.load((types.int64,)) is None

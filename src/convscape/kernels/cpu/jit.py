@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import config, types
+from numba.core.caching import IndexDataCacheFile
 from numba.core.registry import CPUDispatcher
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,7 +81,31 @@ def _cached(kind: type[_Compiled], function: F, fastmath: set[str], **options: A
         compiled.enable_caching()
     finally:
         config.CACHE_DIR = before
+    compiled._cache._cache_file.__class__ = Kept
     return cast(F, compiled)
+
+
+class Kept(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
+    """Compiled versions on disk, each in a file that is named for what it is.
+
+    Numba numbers them, and keeps an index. Two processes that compile at once, one a kernel for
+    float32 and one for float64, take the same number, and the index may name the other's file.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep a version; the file appears whole or not at all."""
+        self._save_data(self._name(key), data)
+
+    def load(self, key: Any) -> Any:
+        """The version with this signature, for this CPU; None if there is none."""
+        try:
+            return self._load_data(self._name(key))
+        except OSError:
+            return None
+
+    def _name(self, key: Any) -> str:
+        digest = hashlib.sha256(repr((self._version, key)).encode()).hexdigest()
+        return self._data_name(int(digest[:16], 16))  # type: ignore[no-any-return]
 
 
 def _folder() -> Path:
