@@ -93,7 +93,26 @@ def test_a_call_finds_its_memory_mapped(megabytes: int, monkeypatch: pytest.Monk
     assert faults(20) < 2 * megabytes * 256  # of 20 times as many pages
 
 
+def test_large_results_are_made_of_memory_that_is_kept() -> None:
+    # 1x1 and 3x3 by Winograd, forward and back: 36 MiB each.
+    x = torch.ones(1, 16, 768, 768).contiguous(memory_format=torch.channels_last).requires_grad_()
+    for side in (1, 3):
+        memory.release()
+        y = ops.conv2d(x, torch.ones(16, 16, side, side), None, 1, side // 2)
+        address = y.data_ptr()
+        assert y.is_contiguous(memory_format=torch.channels_last)
+        (dx,) = torch.autograd.grad(y, x, torch.ones_like(y))
+        assert dx.data_ptr() != address
+        del y
+        assert memory.held() >= 36 * MEGABYTE
+        again = ops.conv2d(x, torch.ones(16, 16, side, side), None, 1, side // 2)
+        assert again.data_ptr() == address
+
+
 def test_a_result_that_cannot_fit_is_refused_with_its_bytes() -> None:
     x = torch.zeros(1, 1, 1, 1).expand(1, 1, 3_000_000, 3_000_000)
     with pytest.raises(InputError, match=r"36,000,000,000,000 bytes"):
         ops.max_pool2d(x, 1)
+    # So it is where a kernel is told addresses.
+    with pytest.raises(InputError, match="bytes asked for"):
+        ops.conv2d(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), None, 1, 10**6)

@@ -38,7 +38,10 @@ def filled(
     packed: int = 0,
 ) -> torch.Tensor:  # fmt: skip
     """The result of what `bound` found, given an array for the bias and packed weights' address."""
-    y = x.new_empty_strided(call.shape, call.strides)
+    if call.large:
+        y = tensor(call.kept())
+    else:
+        y = x.new_empty_strided(call.shape, call.strides)
     if type(y) is not torch.Tensor:
         raise TypeError(f"a kernel needs memory to write to, and this mode gives {type(y)}")
     call.fill(x.data_ptr(), weight.data_ptr(), packed, y.data_ptr(), bias, relu)

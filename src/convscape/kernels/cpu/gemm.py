@@ -139,9 +139,7 @@ def bind(
     )  # fmt: skip
     if packs and not call.packs:  # weights that threads do not pack for themselves
         return None
-    _, k, rows, columns = outputs
-    fill = call if pads is None else Padded(call, pads)
-    return Bound(outputs, (rows * columns * k, 1, columns * k, k), fill)
+    return Bound.of(outputs, np.dtype(dtype), call if pads is None else Padded(call, pads))
 
 
 def input_grad(

@@ -17,7 +17,7 @@ from convscape.kernels.cpu.clip import bounds
 from convscape.kernels.cpu.gemm_pixels import correlate_part
 from convscape.kernels.cpu.gemm_problem import Products
 from convscape.kernels.cpu.gemm_way import way_of
-from convscape.kernels.cpu.layout import Array, Pads, flat
+from convscape.kernels.cpu.layout import Array, Pads, empty, flat
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 
@@ -98,12 +98,27 @@ class Bound:
     Args:
         shape: (N, K, H', W') of the result.
         strides: Its, in elements: channels-last without gaps.
+        dtype: Its element type.
         fill: What computes it, called as a `Call` is.
+        large: Whether it is made of memory that is kept (`convscape.kernels.cpu.memory`).
     """
 
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
+    shape: tuple[int, int, int, int]
+    strides: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
     fill: Callable[[int, int, int, int, Array | None, bool | float], None]
+    large: bool
+
+    @staticmethod
+    def of(shape: tuple[int, int, int, int], dtype: np.dtype[Any], fill: Any) -> "Bound":
+        """For a result of this shape."""
+        n, k, h, w = shape
+        large = workspace.keeps(n * k * h * w * dtype.itemsize)
+        return Bound(shape, (h * w * k, 1, w * k, k), dtype, fill, large)
+
+    def kept(self) -> Array:
+        """The result of a large one, to be filled."""
+        return empty(self.shape, self.dtype, True)
 
 
 @dataclass(frozen=True, slots=True)

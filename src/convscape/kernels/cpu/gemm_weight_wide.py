@@ -186,7 +186,8 @@ def bind(
         room = pads(x)  # lives as long as this call
         plan.fill((workspace.address(room), dy, dw), sizes)
 
-    return Bound(geometry.weight_shape, _last(geometry.weight_shape), fill)
+    k, group, r, s = geometry.weight_shape
+    return Bound.of((k, group, r, s), kind, fill)
 
 
 def _last(shape: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -170,6 +170,11 @@ def empty(count: int, dtype: Any) -> Array:
     return base.view(np.ndarray)
 
 
+def keeps(size: int) -> bool:
+    """Whether a block of so many bytes is kept here when it is freed, and not by the allocator."""
+    return size >= _KEPT_FROM
+
+
 def check(size: int) -> None:
     """Refuse a block that would not fit, before anything is allocated.
 

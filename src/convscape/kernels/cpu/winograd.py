@@ -77,11 +77,10 @@ def bind(
     if not lies_last(shape, strides) or call.sizes[2] == 0 or min(weight_strides) < 0:
         return None
     n, h, w = call.grid
-    k = call.channels[1]
     places = zip(geometry.weight_shape, weight_strides, strict=True)
     size = 1 + sum((m - 1) * step for m, step in places)
     fill = partial(call, (size, *weight_strides))
-    return Bound((n, k, h, w), (h * w * k, 1, w * k, k), fill)
+    return Bound.of((n, call.channels[1], h, w), call.no_bias.dtype, fill)
 
 
 def _convolve(
