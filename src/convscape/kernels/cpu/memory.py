@@ -36,14 +36,15 @@ def _kept_from() -> int:
     """Bytes of a block worth keeping: smaller ones the system's allocator keeps itself.
 
     The GNU C library maps a large block apart and unmaps it when it is freed, and from then on
-    keeps blocks of that size; but none beyond 32 MiB (mallopt(3), M_MMAP_THRESHOLD). Of other
-    libraries nothing is assumed.
+    keeps blocks of that size (mallopt(3), M_MMAP_THRESHOLD). But what is free at the end of its
+    heap it gives back from twice that size on (M_TRIM_THRESHOLD): a training step that frees a few
+    blocks of 16 MiB pays for their pages in every step. Of other libraries nothing is assumed.
     """
     try:
         gnu = os.confstr("CS_GNU_LIBC_VERSION")
     except (AttributeError, ValueError, OSError):
         gnu = None
-    return 32 << 20 if gnu else 256 << 10
+    return 4 << 20 if gnu else 256 << 10
 
 
 _KEPT_FROM = _kept_from()
