@@ -374,3 +374,11 @@ def test_a_constant_weight_leaves_the_input_its_gradient(
     (dx,) = torch.autograd.grad(want, x, dy)
     torch.testing.assert_close(y, want)
     torch.testing.assert_close(got, dx)
+
+
+def test_a_mode_that_makes_tensors_without_memory_is_refused() -> None:
+    x, weight = channels_last(torch.randn(1, 8, 6, 6)), torch.randn(8, 8, 1, 1)
+    for _ in range(2):
+        with FakeTensorMode(allow_non_fake_inputs=True), pytest.raises(TypeError, match="memory"):
+            ops.conv2d(x, weight)
+        torch.testing.assert_close(ops.conv2d(x, weight), functional.conv2d(x, weight))

@@ -35,16 +35,20 @@ _STEPS = 8  # sizes an octave: at most an eighth of a block is unused
 def _kept_from() -> int:
     """Bytes of a block worth keeping: smaller ones the system's allocator keeps itself.
 
-    The GNU C library maps a large block apart and unmaps it when it is freed, and from then on
-    keeps blocks of that size (mallopt(3), M_MMAP_THRESHOLD). But what is free at the end of its
-    heap it gives back from twice that size on (M_TRIM_THRESHOLD): a training step that frees a few
-    blocks of 16 MiB pays for their pages in every step. Of other libraries nothing is assumed.
+    The GNU C library maps a block apart and unmaps it when it is freed; from then on it keeps
+    blocks of that size, and at the end of its heap free memory of twice that size, more of which it
+    gives back (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD). So it is shown one large block,
+    which is never touched; and blocks of which a training step frees more than 62 MiB at once are
+    ours to keep. Of other libraries nothing is assumed.
     """
     try:
         gnu = os.confstr("CS_GNU_LIBC_VERSION")
     except (AttributeError, ValueError, OSError):
         gnu = None
-    return 4 << 20 if gnu else 256 << 10
+    if not gnu:
+        return 256 << 10
+    np.empty(31 << 20, np.uint8)  # freed at once; the library learns from blocks below 32 MiB
+    return 4 << 20
 
 
 _KEPT_FROM = _kept_from()

@@ -137,23 +137,10 @@ def convolve(
     flip: bool, channels: tuple[int, int], bias: Array, relu: bool, grid: tuple[int, int, int],
     corner: tuple[int, int], threads: int,
 ) -> None:  # fmt: skip
-    """As `convscape.kernels.cpu.winograd_deep.convolve`.
+    """As `convscape.kernels.cpu.winograd_deep.convolve`, which says what the arguments are.
 
-    Args:
-        places: Addresses of x, the weights and y.
-        sizes: Their elements.
+    Args beside those:
         points: Elements of the kernels' points.
-        edge: Of an output tile: 4 with 3x3 kernels, 2 with 5x5.
-        x_strides: The input's strides of n, h and w in elements.
-        size: (H, W) of the input.
-        weight_strides: The weights' strides of k, c, r and s.
-        flip: Whether the kernels are reversed.
-        channels: Input and output channels.
-        bias: (k,), in the type of all of them.
-        relu: Whether negative results become 0.
-        grid: (n, h, w) of the output.
-        corner: What the first tile reads of padding above and on the left.
-        threads: Threads to use.
     """
     lanes = SIMD.lanes(bias.itemsize)
     x, weight, y = places
