@@ -22,7 +22,7 @@ from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.pool_axes import settled
-from convscape.kernels.cpu.pool_lanes import INTEGER, VECTORS, Memory, constant, inside
+from convscape.kernels.cpu.pool_lanes import INTEGER, VECTORS, Flags, Memory, constant, from_bits
 from convscape.kernels.cpu.simd import SIMD
 
 _LANE_BYTES = SIMD.bits // 8
@@ -55,20 +55,20 @@ def flat_lanes(vectors: int, largest: bool) -> Callable[..., None]:
                 context.make_array(sig.args[n])(context, builder, args[n]) for n in (3, 4)
             )
             _, start, size, _, _, first_word, cell, _, _ = args
-            flags = ir.VectorType(ir.IntType(1), lanes)
+            flags = Flags(source)
             fill = constant(source, float("-inf") if largest else 0.0)
             places, results, ordered = [], [], []
             for v in range(vectors):
                 skip = builder.mul(size, ir.Constant(size.type, v))
                 places.append(builder.add(builder.add(start, cell), skip))
                 results.append(cgutils.alloca_once_value(builder, fill))
-                ordered.append(cgutils.alloca_once_value(builder, ir.Constant(flags, [1] * lanes)))
+                ordered.append(cgutils.alloca_once_value(builder, flags.on))
             count = builder.extract_value(moves.shape, 0)
             with cgutils.for_range(builder, count) as loop:
                 move = builder.load(builder.gep(moves.data, [loop.index]))
                 place = builder.add(first_word, loop.index)
                 word = builder.load(builder.gep(words.data, [place]))
-                mask = builder.bitcast(builder.trunc(word, ir.IntType(lanes)), flags)
+                mask = from_bits(builder, word, lanes)
                 for place, result, known in zip(places, results, ordered, strict=True):
                     value = source.load(builder.add(place, move), mask, fill)
                     before = builder.load(result)
@@ -76,18 +76,18 @@ def flat_lanes(vectors: int, largest: bool) -> Callable[..., None]:
                         more = builder.fcmp_ordered(">", value, before)
                         builder.store(builder.select(more, value, before), result)
                         number = builder.fcmp_ordered("ord", value, value)
-                        builder.store(builder.and_(builder.load(known), number), known)
+                        builder.store(flags.both(builder.load(known), number), known)
                     else:
                         builder.store(builder.fadd(before, value), result)
-            within = inside(builder, cell, size, lanes)
+            left = builder.sub(size, cell)
             for place, result, known in zip(places, results, ordered, strict=True):
                 value = builder.load(result)
                 if largest:
                     nan = constant(source, float("nan"))
-                    value = builder.select(builder.load(known), value, nan)
+                    value = builder.select(flags.mask(builder.load(known)), value, nan)
                 else:
                     value = builder.fmul(value, share.load(cell))
-                out.store(value, place, within)
+                out.store_first(value, place, left)
             return context.get_dummy_value()
 
         return signature, generate

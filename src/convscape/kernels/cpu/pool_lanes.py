@@ -19,6 +19,8 @@ from typing import Any, cast
 from llvmlite import ir
 from numba import types
 
+from convscape.kernels.cpu.simd import SIMD
+
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 INTEGER = types.intp
 TAPS = types.UniTuple(types.intp, 9)
@@ -29,8 +31,8 @@ TARGET = types.UniTuple(types.intp, 4)
 """(at, lane, limit, jump) of what is written."""
 
 
-VECTORS = 4
-"""Vectors that are computed together where there are so many."""
+VECTORS = 4 if SIMD.bits == 512 else 2
+"""Vectors that are computed together where there are so many, and registers to hold them."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,38 @@ class Memory:
 
     def __init__(self, context: Any, builder: Any, kind: Any, value: Any, lanes: int) -> None:
         self.builder, self.lanes = builder, lanes
-        self.data = context.make_array(kind)(context, builder, value).data
+        array = context.make_array(kind)(context, builder, value)
+        self.data, self.count = array.data, builder.extract_value(array.shape, 0)
         self.element = context.get_data_type(kind.dtype)
         self.vector = ir.VectorType(self.element, lanes)
         self.bytes = kind.dtype.bitwidth // 8
 
     def load(self, at: Any, mask: Any = None, fill: Any = None) -> Any:
-        """The vector at an element; `fill` where the mask is off."""
-        pointer = self._pointer(at)
+        """The vector at an element; `fill` where the mask is off.
+
+        What is masked may lie outside the array. On AVX2 a masked load takes six times as long as
+        another (of bytes there is none), so where all of the vector lies inside it is read whole.
+        """
+        builder = self.builder
         if mask is None:
-            return self.builder.load(pointer, align=self.bytes)
+            return builder.load(self._pointer(at), align=self.bytes)
+        if SIMD.bits == 512:
+            return self._load_masked(at, mask, fill)
+        last = builder.sub(self.count, self.count.type(self.lanes))
+        lies = builder.and_(
+            builder.icmp_signed(">=", at, at.type(0)), builder.icmp_signed("<=", at, last)
+        )
+        with builder.if_else(lies, likely=True) as (within, beyond):
+            with within:
+                whole = builder.select(mask, self.load(at), fill)
+                read = builder.block
+            with beyond:
+                some = self._load_masked(at, mask, fill)
+                masked = builder.block
+        return merged(builder, (whole, read), (some, masked))
+
+    def _load_masked(self, at: Any, mask: Any, fill: Any) -> Any:
+        pointer = self._pointer(at)
         given = [pointer.type, _I32, mask.type, self.vector]
         function = self._intrinsic("load", self.vector, given, "p0")
         return self.builder.call(function, [pointer, ir.Constant(_I32, self.bytes), mask, fill])
@@ -76,6 +100,49 @@ class Memory:
         given = [self.vector, pointer.type, _I32, mask.type]
         function = self._intrinsic("store", ir.VoidType(), given, "p0")
         self.builder.call(function, [value, pointer, ir.Constant(_I32, self.bytes), mask])
+
+    def store_first(self, value: Any, at: Any, count: Any) -> None:
+        """Write the first lanes of a vector, as many as `count` says: all of them or fewer.
+
+        Only AVX-512 stores under a mask as fast as without one. On AVX2 that takes up to 40 steps
+        (Agner Fog's instruction tables): there halves are stored, by the bits of the count.
+        """
+        builder = self.builder
+        if SIMD.bits == 512:
+            self.store(value, at, inside(builder, count.type(0), count, self.lanes))
+            return
+        with builder.if_else(builder.icmp_signed(">=", count, count.type(self.lanes))) as (
+            whole,
+            some,
+        ):
+            with whole:
+                self.store(value, at)
+            with some:
+                left = builder.select(
+                    builder.icmp_signed("<", count, count.type(0)), count.type(0), count
+                )
+                self._store_halves(value, builder.gep(self.data, [at]), left)
+
+    def _store_halves(self, value: Any, pointer: Any, count: Any) -> None:
+        builder, half = self.builder, self.lanes // 2
+        while half:
+            low, high = (
+                builder.shuffle_vector(value, value, ir.Constant(
+                    ir.VectorType(_I32, half), list(range(first, first + half))
+                ))
+                for first in (0, half)
+            )  # fmt: skip
+            stored = builder.icmp_signed("!=", builder.and_(count, count.type(half)), count.type(0))
+            before = builder.block
+            with builder.if_then(stored):
+                place = builder.bitcast(pointer, low.type.as_pointer())
+                builder.store(low, place, align=self.bytes)
+                behind, taken = builder.gep(pointer, [ir.Constant(_I64, half)]), builder.block
+            value, pointer = (
+                merged(builder, (yes, taken), (no, before))
+                for yes, no in ((high, low), (behind, pointer))
+            )
+            half //= 2
 
     def gather(self, indices: Any, mask: Any, fill: Any) -> Any:
         """The elements at these indices; `fill` where the mask is off."""
@@ -165,6 +232,49 @@ def inside(builder: Any, lane: Any, limit: Any, lanes: int) -> Any:
     """Which of the indices lane, lane + 1, ... lie in [0, limit)."""
     first, last = (splat(builder, builder.trunc(v, _I32), lanes) for v in (lane, limit))
     return builder.icmp_unsigned("<", builder.add(first, _counting(lanes, _I32)), last)
+
+
+def merged(builder: Any, *found: tuple[Any, Any]) -> Any:
+    """One of some values, by the block that was left."""
+    phi = builder.phi(found[0][0].type)
+    for value, block in found:
+        phi.add_incoming(value, block)
+    return phi
+
+
+def from_bits(builder: Any, word: Any, lanes: int) -> Any:
+    """The lanes whose bits are set in an integer."""
+    if SIMD.bits == 512:
+        flags = ir.VectorType(ir.IntType(1), lanes)
+        return builder.bitcast(builder.trunc(word, ir.IntType(lanes)), flags)
+    # LLVM would insert lane by lane.
+    powers = ir.Constant(ir.VectorType(word.type, lanes), [1 << lane for lane in range(lanes)])
+    return builder.icmp_signed("==", builder.and_(splat(builder, word, lanes), powers), powers)
+
+
+class Flags:
+    """A bit for each lane, as it is carried round a loop.
+
+    AVX-512 has registers for bits. Elsewhere a flag fills a lane, which is what comparisons give:
+    LLVM would narrow bits in every turn.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self.builder = memory.builder
+        bits = 1 if SIMD.bits == 512 else 8 * memory.bytes
+        self.type = ir.VectorType(ir.IntType(bits), memory.lanes)
+        self.on = ir.Constant(self.type, [-1] * memory.lanes)
+
+    def both(self, flags: Any, mask: Any) -> Any:
+        """Those that are also in a comparison's result."""
+        same = mask.type == self.type
+        return self.builder.and_(flags, mask if same else self.builder.sext(mask, self.type))
+
+    def mask(self, flags: Any) -> Any:
+        """As a comparison's result."""
+        if flags.type.element.width == 1:
+            return flags
+        return self.builder.icmp_signed("!=", flags, ir.Constant(self.type, [0] * self.type.count))
 
 
 def _counting(lanes: int, kind: Any) -> Any:
@@ -271,17 +381,26 @@ def write_pairs(
     builder, lanes = memory.builder, memory.lanes
     at, lane, limit, jump = parts(builder, target)
     starts = [builder.add(lane, lane.type(half * lanes)) for half in range(2)]
-    masks = [None if shape.whole else inside(builder, s, limit, lanes) for s in starts]
     places = _places(builder, at, jump, shape.vectors)
     for *pair, place in zip(even, odd, places, strict=True):
-        for values, start, mask in zip(turns(builder, pair, lanes), starts, masks, strict=True):
-            memory.store(values, builder.add(place, start), mask)
+        for values, start in zip(turns(builder, pair, lanes), starts, strict=True):
+            _store_until(memory, values, place, start, limit, shape)
 
 
 def write(memory: Memory, values: Sequence[Any], target: Any, shape: Shape) -> None:
     """Store results as `TARGET` says."""
     builder = memory.builder
     at, lane, limit, jump = parts(builder, target)
-    mask = None if shape.whole else inside(builder, lane, limit, memory.lanes)
     for value, place in zip(values, _places(builder, at, jump, shape.vectors), strict=True):
-        memory.store(value, builder.add(place, lane), mask)
+        _store_until(memory, value, place, lane, limit, shape)
+
+
+def _store_until(
+    memory: Memory, value: Any, line: Any, lane: Any, limit: Any, shape: Shape
+) -> None:
+    """Store a vector at a lane of a line; if it is not `whole`, what lies before the limit."""
+    place = memory.builder.add(line, lane)
+    if shape.whole:
+        memory.store(value, place)
+    else:
+        memory.store_first(value, place, memory.builder.sub(limit, lane))

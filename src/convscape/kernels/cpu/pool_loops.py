@@ -6,7 +6,6 @@ Each works on some vectors at once, as `pool_lanes` describes.
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -15,6 +14,7 @@ from convscape.kernels.cpu.pool_lanes import (
     NUMBERS,
     TAPS,
     TARGET,
+    Flags,
     Memory,
     Reader,
     Shape,
@@ -66,9 +66,9 @@ def maximum_lanes(shape: Shape, exact: bool = True) -> Callable[..., bool]:
                     start = builder.add(start, memory(4).load(args[5]))
                 results += [start] * many
             # One comparison asks two vectors whether either has NaN.
-            flags = ir.VectorType(ir.IntType(1), source.lanes)
+            flags = Flags(source)
             pairs = 0 if exact else (many + 1) // 2
-            results += [ir.Constant(flags, [1] * source.lanes)] * pairs
+            results += [flags.on] * pairs
 
             def body(at: Any, lane: Any, *values: Any) -> Sequence[Any]:
                 number, values = values[: -len(results)], values[-len(results) :]
@@ -89,14 +89,14 @@ def maximum_lanes(shape: Shape, exact: bool = True) -> Callable[..., bool]:
                 for n, known in enumerate(values[len(values) - pairs :]):
                     two = found[2 * n], found[min(2 * n + 1, many - 1)]
                     ordered = builder.fcmp_ordered("ord", *two)
-                    following.append(builder.and_(known, ordered))
+                    following.append(flags.both(known, ordered))
                 return following
 
             found = nest(builder, walks, results, body)
             write(memory(6), found[:many], args[8], shape)
             if cells is not None:
                 write(cells, found[many : 2 * many], args[8], shape)
-            return all_set(builder, found[len(found) - pairs :])
+            return all_set(builder, [flags.mask(f) for f in found[len(found) - pairs :]])
 
         return signature, generate
 

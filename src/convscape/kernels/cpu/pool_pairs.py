@@ -19,6 +19,7 @@ from convscape.kernels.cpu.pool_lanes import (
     TAPS,
     TARGET,
     VECTORS,
+    Flags,
     Memory,
     Shape,
     Taps,
@@ -64,9 +65,8 @@ def pairs_lanes(columns: int, largest: bool) -> Callable[..., bool]:
                 [cgutils.alloca_once_value(builder, fill) for _ in firsts] for _ in range(VECTORS)
             ]
 
-            flags = ir.VectorType(ir.IntType(1), lanes)
-            every = ir.Constant(flags, [1] * lanes)
-            numbers = [cgutils.alloca_once_value(builder, every) for _ in range(VECTORS)]
+            flags = Flags(source)
+            numbers = [cgutils.alloca_once_value(builder, flags.on) for _ in range(VECTORS)]
 
             def combined(value: Any, before: Any) -> Any:
                 if not largest:
@@ -82,9 +82,7 @@ def pairs_lanes(columns: int, largest: bool) -> Callable[..., bool]:
                         builder.store(combined(value, builder.load(stream)), stream)
                         if largest:
                             number = builder.fcmp_ordered("ord", value, value)
-                            builder.store(
-                                builder.and_(builder.load(numbers[v]), number), numbers[v]
-                            )
+                            builder.store(flags.both(builder.load(numbers[v]), number), numbers[v])
 
             def taken(a: Any, b: Any, order: list[int]) -> Any:
                 kind = ir.VectorType(ir.IntType(32), lanes)
@@ -99,7 +97,7 @@ def pairs_lanes(columns: int, largest: bool) -> Callable[..., bool]:
                     total = combined(taken(even, behind, list(range(1, lanes + 1))), total)
                 results.append(total if largest else builder.fmul(total, factor.load(args[3])))
             write(out, results, args[5], Shape(VECTORS, 1, whole=False))
-            return all_set(builder, list(map(builder.load, numbers)))
+            return all_set(builder, [flags.mask(builder.load(n)) for n in numbers])
 
         return signature, generate
 
