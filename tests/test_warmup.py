@@ -16,6 +16,7 @@ CALLS = """
 import torch
 from convscape import ops, warmup
 from convscape.layers import keras as layers
+from convscape.layers.torch import accelerate
 
 for team in (1, 2):
     torch.set_num_threads(team)
@@ -39,6 +40,10 @@ for team in (1, 2):
     for layer in (layers.Conv2D(5, 3, padding="same"), layers.MaxPooling2D(),
                   layers.AveragePooling2D(2), layers.BatchNormalization()):
         layer(images, training=True) if layer.name.startswith("batch") else layer(images)
+net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU6(), torch.nn.MaxPool2d(2))
+fast = accelerate(net)
+for _ in range(3):
+    fast(torch.randn(1, 3, 12, 12))
 compiled = {n: sum(d.stats.cache_misses.values()) for n, d in warmup.dispatchers().items()}
 print([name for name, count in compiled.items() if count])
 """

@@ -16,6 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numba.core.registry import CPUDispatcher
 from torch import Tensor
@@ -23,6 +24,7 @@ from torch import Tensor
 from convscape import ops
 from convscape.arithmetic.errors import InputError
 from convscape.kernels import TABLE, cpu
+from convscape.kernels.cpu import add, clip, memory, tape
 from convscape.kernels.cpu.threads import bind
 
 Version = tuple[str, tuple[Any, ...]]
@@ -34,7 +36,7 @@ SIDES = (12, 72)  # of an image; a large one has long lines, many tiles, and wor
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The share of one process: an algorithm in one type."""
+    """The share of one process: an algorithm, or what lies between layers, in one type."""
 
     op: str
     algorithm: str
@@ -68,8 +70,9 @@ class Outcome:
 def jobs() -> list[Job]:
     """A job for each compiled algorithm of the table and each type."""
     ours = [row for row in TABLE if row.module and row.module.startswith(f"{cpu.__name__}.")]
+    whats = [*((row.op, row.name) for row in ours), ("networks", "replay")]
     # One type after the other: what works side by side then has little in common.
-    return [Job(row.op, row.name, dtype) for dtype in TYPES for row in ours]
+    return [Job(*what, dtype) for dtype in TYPES for what in whats]
 
 
 def warm(workers: int, done: Callable[[Job], None] = lambda _: None) -> Outcome:
@@ -111,8 +114,11 @@ def run(job: Job) -> list[Version]:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)  # a team runs the same code
-        for call in _calls(job):
-            _backwards(*call)
+        if job.op == "networks":
+            _networks(getattr(torch, job.dtype))
+        else:
+            for call in _calls(job):
+                _backwards(*call)
     finally:
         torch.set_num_threads(threads)
     return list((missed() - before).elements())
@@ -151,6 +157,17 @@ def missed() -> Counter[Version]:
 def cache_folder() -> Path:
     """Where Numba keeps what it compiles."""
     return Path(next(iter(dispatchers().values())).stats.cache_path).parent
+
+
+def _networks(dtype: torch.dtype) -> None:
+    """What an accelerated model calls beside its layers' kernels."""
+    first, second = (np.ones((1, 8, 4, 4), torch.zeros(0, dtype=dtype).numpy().dtype) for _ in "ab")
+    played = tape.Tape()
+    with played.recording():
+        add.add(first, second, True, 1)
+        add.join([first, second], 1)
+        clip.limit(memory.address(first), first.size, 6.0, first.dtype, 1)
+    played.play()
 
 
 def _calls(job: Job) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:

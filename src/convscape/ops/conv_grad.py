@@ -10,7 +10,7 @@ import torch
 from torch.autograd import Function
 
 from convscape.arithmetic.geometry import Geometry
-from convscape.kernels.cpu.memory import address
+from convscape.kernels.cpu import memory
 from convscape.ops.bridge import array, dtype_name, has_memory, run, tensor, threads
 
 
@@ -38,12 +38,16 @@ def filled(
     packed: int = 0,
 ) -> torch.Tensor:  # fmt: skip
     """The result of what `bound` found, given an array for the bias and packed weights' address."""
-    if call.large:
+    recorded = memory.pool
+    if call.large or recorded is not None:
         y = tensor(call.kept())
     else:
         y = x.new_empty_strided(call.shape, call.strides)
     if type(y) is not torch.Tensor:
         raise TypeError(f"a kernel needs memory to write to, and this mode gives {type(y)}")
+    if recorded is not None:
+        for read in (x, weight):
+            recorded.hold(read, read.data_ptr())
     call.fill(x.data_ptr(), weight.data_ptr(), packed, y.data_ptr(), bias, relu)
     return y
 
@@ -72,7 +76,7 @@ def forward(
     """
     given = None if bias is None else array(bias)
     if call is not None:
-        return filled(call, x, weight, given, relu, 0 if packed is None else address(packed))
+        return filled(call, x, weight, given, relu, 0 if packed is None else memory.address(packed))
     also = () if packed is None else (packed,)
     return tensor(
         kernels[0].forward(array(x), array(weight), given, geometry, threads(), relu, *also)

@@ -1,6 +1,14 @@
-"""What a fused ReLU lets through, as two bounds."""
+"""What a fused ReLU lets through, as two bounds; and the upper one as a pass of its own."""
 
 from math import inf
+from typing import Any
+
+import numpy as np
+
+from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.jit import team
+from convscape.kernels.cpu.scratch import at_address
+from convscape.kernels.cpu.threads import launch
 
 
 def bounds(relu: bool | float) -> tuple[float, float]:
@@ -13,3 +21,18 @@ def bounds(relu: bool | float) -> tuple[float, float]:
     if isinstance(relu, bool):
         return (0.0 if relu else -inf), inf
     return 0.0, float(relu)
+
+
+@team
+def _limit_part(part, parts, place, count, high, like):
+    if divide(part, parts):
+        return
+    low, end = count * part // parts, count * (part + 1) // parts
+    y = at_address(place, count, like)[low:end]
+    for i in range(len(y)):
+        y[i] = high if y[i] > high else y[i]  # NaN passes
+
+
+def limit(place: int, count: int, high: float, dtype: Any, threads: int) -> None:
+    """Take min(y, high) in place, for so many elements y at an address."""
+    launch(_limit_part, threads, place, count, float(high), np.empty(0, dtype))

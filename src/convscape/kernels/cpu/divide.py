@@ -19,8 +19,14 @@ from numba.extending import intrinsic
 SYMBOLS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
 """What the emitted code calls, under names that `symbol` gives."""
 
+RECORDER = "record"
+"""What it calls instead of the first of them with `RECORD`: `f(body, room, bytes)`."""
+
 ALL = -1
 """As a kernel's `part`: every share, on the team."""
+
+RECORD = -(1 << 62)
+"""As a kernel's `part`: none; what a team would be started with is told to the recorder."""
 
 
 def alone(share: int) -> int:
@@ -46,9 +52,9 @@ def divide(typing_context: Any, part: Any, parts: Any) -> Any:
         if divide(part, parts):
             return
 
-    and what follows computes share number `part`. From Python it is called with `ALL` or with
-    `alone(n)`; both lend it its arrays. A team may get fewer threads than asked for; then each
-    takes several shares. A share that fails becomes a MemoryError, the only one kernels raise.
+    and what follows computes share number `part`. From Python it is called with `ALL`, `RECORD` or
+    `alone(n)`; all lend it its arrays. A team may get fewer threads than asked for; then each takes
+    several shares. A share that fails becomes a MemoryError, the only one kernels raise.
     """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -69,9 +75,15 @@ def divide(typing_context: Any, part: Any, parts: Any) -> Any:
             lent = [_lend(context, builder, *pair) for pair in zip(kinds, given, strict=True)]
             arguments = packer.as_arguments(builder, lent)
             failed = cgutils.alloca_once(builder, ir.IntType(1))
-            with builder.if_else(builder.icmp_signed("==", part, _WORD(ALL))) as (team, one):
+            one_share = builder.and_(
+                builder.icmp_signed("!=", part, _WORD(ALL)),
+                builder.icmp_signed("!=", part, _WORD(RECORD)),
+            )
+            with builder.if_else(builder.not_(one_share)) as (team, one):
                 with team:
-                    builder.store(_on_team(builder, share, parts, arguments), failed)
+                    recorded = builder.icmp_signed("==", part, _WORD(RECORD))
+                    team_failed = _on_team(context, builder, share, parts, arguments, recorded)
+                    builder.store(team_failed, failed)
                 with one:
                     number = builder.sub(_WORD(alone(0)), part)
                     builder.store(share(builder, number, arguments), failed)
@@ -83,8 +95,13 @@ def divide(typing_context: Any, part: Any, parts: Any) -> Any:
     return types.boolean(types.intp, types.intp), generate
 
 
-def _on_team(builder: Any, share: Any, parts: Any, arguments: Any) -> Any:
-    """Put what the shares need where all threads see it, and start them; whether one failed."""
+def _on_team(
+    context: Any, builder: Any, share: Any, parts: Any, arguments: Any, recorded: Any
+) -> Any:
+    """Put what the shares need where all threads see it, and start them; whether one failed.
+
+    Where that is `recorded`, they are not started: the recorder is told what with.
+    """
     module = builder.module
     fields = [parts, _SMALL(0), *arguments]
     room = cgutils.alloca_once(builder, ir.LiteralStructType([f.type for f in fields]))
@@ -95,14 +112,52 @@ def _on_team(builder: Any, share: Any, parts: Any, arguments: Any) -> Any:
     )
     body.linkage = "internal"
     _emit_body(body, room.type, share, len(fields))
-    start = _external(module, "GOMP_parallel", ir.VoidType(), [_POINTER, _POINTER, _SMALL, _SMALL])
-    builder.call(
-        start,
-        [builder.bitcast(body, _POINTER), builder.bitcast(room, _POINTER),
-         builder.trunc(parts, _SMALL), _SMALL(0)],
-    )  # fmt: skip
+    what = builder.bitcast(body, _POINTER), builder.bitcast(room, _POINTER)
+    with builder.if_else(recorded) as (told, started):
+        with told:
+            size = _WORD(context.get_abi_sizeof(room.type.pointee))
+            builder.call(
+                _external(module, RECORDER, ir.VoidType(), [_POINTER, _POINTER, _WORD]),
+                [*what, size],
+            )
+        with started:
+            _start(builder, *what, parts)
+    return _failed(builder, room)
+
+
+def _start(builder: Any, body: Any, room: Any, parts: Any) -> None:
+    """A team of at most `parts` threads, each of which calls the body."""
+    kinds = [_POINTER, _POINTER, _SMALL, _SMALL]
+    start = _external(builder.module, SYMBOLS[0], ir.VoidType(), kinds)
+    builder.call(start, [body, room, builder.trunc(parts, _SMALL), _SMALL(0)])
+
+
+def _failed(builder: Any, room: Any) -> Any:
+    """Whether a share has said so in the room."""
     state = builder.load(builder.gep(room, [_SMALL(0), _SMALL(1)]))
     return builder.icmp_unsigned("!=", state, _SMALL(0))
+
+
+@intrinsic
+def again(_context: Any, body: Any, room: Any, parts: Any) -> Any:
+    """Start what was recorded, given the addresses of the body and of the room; whether it failed.
+
+    One share needs no team.
+    """
+
+    def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        begin = ir.LiteralStructType([_WORD, _SMALL]).as_pointer()
+        body, room = (builder.inttoptr(a, _POINTER) for a in args[:2])
+        one = builder.icmp_signed("<=", args[2], _WORD(1))
+        with builder.if_else(one) as (alone, team):
+            with alone:
+                kind = ir.FunctionType(ir.VoidType(), [_POINTER]).as_pointer()
+                builder.call(builder.bitcast(body, kind), [room])
+            with team:
+                _start(builder, body, room, args[2])
+        return _failed(builder, builder.bitcast(room, begin))
+
+    return types.boolean(types.intp, types.intp, types.intp), generate
 
 
 def _lend(context: Any, builder: Any, kind: Any, value: Any) -> Any:

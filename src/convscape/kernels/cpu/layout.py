@@ -100,7 +100,6 @@ def padded(
     padding: tuple[tuple[int, int], tuple[int, int]],
     threads: int,
     fill: float = 0.0,
-    tail: int = 0,
 ) -> tuple[Array, tuple[int, int, int]]:
     """An (N, C, H, W) array as flat channels-last memory, padded; not copied where it lies so.
 
@@ -109,7 +108,6 @@ def padded(
         padding: (low, high) of H and of W; negative crops.
         threads: Threads to copy with.
         fill: What padding is filled with.
-        tail: Elements beyond the end that a kernel may read; they are 0.
 
     Returns:
         The memory, and the strides of N, H and W in elements (C is contiguous).
@@ -117,13 +115,12 @@ def padded(
     n, c, h, w = x.shape
     (top, bottom), (left, right) = padding
     as_it_is = not (top or bottom or left or right)
-    if as_it_is and not tail:
+    if as_it_is:
         last = x.transpose(0, 2, 3, 1)
         if last.flags.c_contiguous:
             return last.reshape(-1), (h * w * c, w * c, c)
     rows, columns = h + top + bottom, w + left + right
-    out = memory.empty(n * rows * columns * c + tail, x.dtype)
-    out[len(out) - tail :] = 0
+    out = memory.empty(n * rows * columns * c, x.dtype)
     source, strides = flat(x)
     if as_it_is and strides[2:] == (w, 1):
         # Several short rows are as good as one long one, and transpose in whole blocks.

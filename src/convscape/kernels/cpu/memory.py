@@ -11,9 +11,8 @@ import atexit
 import ctypes
 import os
 from collections import OrderedDict, deque
-from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any
 
 import numpy as np
@@ -127,6 +126,46 @@ class _Store:
 _store = _Store()
 
 
+class Pool:
+    """Memory of one recording (`convscape.kernels.cpu.tape`), which is never given to others.
+
+    Blocks that are freed while it is made are used again by what is recorded next, as they will be
+    when it is played. Whatever else has told its address meanwhile is held.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: dict[int, Array] = {}
+        self._free: dict[int, list[tuple[int, Array]]] = {}
+        self._held: list[object] = []
+        self._thread = get_ident()
+
+    def mine(self) -> bool:
+        """Whether it is this thread that records."""
+        return get_ident() == self._thread
+
+    def owns(self, place: int) -> bool:
+        """Whether an address lies in one of the blocks."""
+        return any(0 <= place - begin < block.nbytes for begin, block in self.blocks.items())
+
+    def hold(self, thing: object, place: int) -> None:
+        """Keep what lies at an address, if that is not in a block."""
+        if not self.owns(place):
+            self._held.append(thing)
+
+    def take(self, size: int) -> tuple[int, Array] | None:
+        """A free block of so many bytes, and where it begins."""
+        free = self._free.get(size)
+        return free.pop() if free else None
+
+    def give(self, address: int, block: Array) -> None:
+        """A block that is free again."""
+        self._free.setdefault(block.nbytes, []).append((address, block))
+
+
+pool: Pool | None = None
+"""Where the memory comes from of a thread that records, when one does."""
+
+
 class _Block(np.ndarray[Any, Any]):
     """A block; and a block in use, as the base of the array on it, which lives as long as any view.
 
@@ -136,11 +175,11 @@ class _Block(np.ndarray[Any, Any]):
 
     address = 0
     block: Array | None = None  # of one in use
+    home: _Store | Pool  # likewise
 
-    # Bound here: at the interpreter's end the module is gone before the last arrays.
-    def __del__(self, give: Callable[[int, Array], None] = _store.give) -> None:
+    def __del__(self) -> None:
         if self.block is not None:
-            give(self.address, self.block)
+            self.home.give(self.address, self.block)
 
 
 def empty(count: int, dtype: Any) -> Array:
@@ -158,20 +197,25 @@ def empty(count: int, dtype: Any) -> Array:
     """
     dtype = np.dtype(dtype)
     size = count * dtype.itemsize
-    if size < _ALIGNED_FROM:
-        return np.empty(count, dtype)
-    if size < _KEPT_FROM:
-        small = np.empty(size + LINE, np.uint8)
-        return np.ndarray((count,), dtype, small, -address(small) % LINE)
+    recorded = pool if pool is not None and pool.mine() else None
+    if recorded is None:
+        if size < _ALIGNED_FROM:
+            return np.empty(count, dtype)
+        if size < _KEPT_FROM:
+            small = np.empty(size + LINE, np.uint8)
+            return np.ndarray((count,), dtype, small, -_begin(small) % LINE)
+    home = recorded or _store
     rounded = _rounded(size + LINE)
-    found = _store.take(rounded)
+    found = home.take(rounded)
     if found is None:
         check(size)
         block: Array = _Block((rounded,), np.uint8)
-        found = address(block), block
+        found = _begin(block), block
+        if recorded is not None:
+            recorded.blocks[found[0]] = block
     begin, block = found
     base = _Block((count,), dtype, block, -begin % LINE)
-    base.address, base.block = found
+    base.address, base.block, base.home = *found, home
     return base.view(np.ndarray)
 
 
@@ -210,6 +254,14 @@ def release() -> None:
 
 
 def address(array: Array) -> int:
+    """Where an array begins; while this thread records, the array is held from then on."""
+    place = _begin(array)
+    if pool is not None and pool.mine():
+        pool.hold(array, place)
+    return place
+
+
+def _begin(array: Array) -> int:
     """Where an array begins; a contiguous one that can be written is the quickest to ask."""
     try:
         return ctypes.addressof(_Byte.from_buffer(array.data))

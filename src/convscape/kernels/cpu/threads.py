@@ -17,7 +17,8 @@ from typing import Any
 
 from llvmlite import binding
 
-from convscape.kernels.cpu.divide import ALL, SYMBOLS, alone, symbol
+from convscape.kernels.cpu import tape
+from convscape.kernels.cpu.divide import ALL, RECORDER, SYMBOLS, alone, symbol
 
 _forked = False
 
@@ -42,6 +43,8 @@ def launch(kernel: Callable[..., None], threads: int, *arguments: Any) -> None:
         arguments: What the kernel computes on.
     """
     openmp = bind()
+    if tape.active is not None and tape.active.mine():
+        tape.active.take(kernel, threads, arguments)
     if threads <= 1:
         kernel(alone(0), 1, *arguments)
     elif _forked:
@@ -87,8 +90,14 @@ def _libraries() -> list[str]:
 
 
 def _add(addresses: list[ctypes.c_void_p]) -> None:
-    for name, address in zip(SYMBOLS, addresses, strict=True):
+    told = ctypes.cast(tape.TELL, ctypes.c_void_p)
+    for name, address in zip((*SYMBOLS, RECORDER), (*addresses, told), strict=True):
         binding.add_symbol(symbol(name), address.value)
+
+
+def forked() -> bool:
+    """Whether this process has lost its parent's threads."""
+    return _forked
 
 
 @cache

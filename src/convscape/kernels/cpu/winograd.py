@@ -15,7 +15,6 @@ Source: A. Lavin and S. Gray, arXiv 1509.09308; blocking: A. Zlateski et al., "T
 Efficient FFT and Winograd Convolutions on Modern CPUs", ICS 2019.
 """
 
-import ctypes
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
@@ -26,6 +25,7 @@ import numpy as np
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu import winograd_chunks, winograd_deep
+from convscape.kernels.cpu.clip import limit
 from convscape.kernels.cpu.gemm_call import Bound
 from convscape.kernels.cpu.layout import (
     Array,
@@ -150,9 +150,7 @@ class _Call:
             )  # fmt: skip
         if not isinstance(relu, bool):
             # No well-known network has an upper bound here: it is a pass of its own.
-            held = (ctypes.c_char * (outputs * none.itemsize)).from_address(y)
-            results = np.frombuffer(memoryview(held), none.dtype)
-            np.minimum(results, relu, out=results)
+            limit(y, outputs, relu, none.dtype, self.threads)
 
 
 @lru_cache(maxsize=1024)

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.utils._pytree import tree_map
 
 from convscape.arithmetic.errors import InputError
 from convscape.layers.torch.convert import restore
+from convscape.layers.torch.replay import Replays
 from convscape.layers.torch.rewrite import rewrite, uses_ours
 
 _LAST = torch.channels_last
@@ -25,11 +27,17 @@ class Accelerated(nn.Module):
         signature: Of the model's `forward`.
     """
 
+    _replays: Replays | None = None
+
     def __init__(self, traced: fx.GraphModule, signature: inspect.Signature) -> None:
         super().__init__()
         self.traced, self.signature = traced, signature
         self.lays = uses_ours(traced)
         self.train(False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without recordings: a copy makes its own."""
+        return {name: value for name, value in vars(self).items() if name != "_replays"}
 
     def forward(self, *given: Any, **named: Any) -> Any:
         """The model's own arguments and results; 4-D results lie in memory as the images came."""
@@ -47,10 +55,23 @@ class Accelerated(nn.Module):
                 values.append(value)
         plain = any(_is_image(v) and v.is_contiguous() for v in values)
         with torch.no_grad():
+            if self.lays and not keywords:
+                if self._replays is None:
+                    self._replays = Replays(self.traced)
+                play = self._replays.find(values)
+                if play is not None:
+                    try:
+                        return tree_map(partial(_own, plain=plain), play())
+                    finally:
+                        self._replays.done()
             if self.lays:
                 values = [v.contiguous(memory_format=_LAST) if _is_image(v) else v for v in values]
             results = self.traced(*values, **keywords)
             return tree_map(_plain, results) if plain and self.lays else results
+
+    def extra_repr(self) -> str:
+        """What is recorded of it, by the kind of its inputs."""
+        return "" if self._replays is None else str(self._replays)
 
     def train(self, mode: bool = True) -> "Accelerated":
         """Nothing: what was folded cannot be trained."""
@@ -89,11 +110,13 @@ def accelerate(model: nn.Module) -> nn.Module:
     """
     if isinstance(model, Accelerated):
         return copy.deepcopy(model)
-    made = restore(copy.deepcopy(model)).eval().requires_grad_(False)
-    signature = inspect.signature(made.forward)
-    traced = _traced(nn.Sequential(made) if _is_layer(made) else made, signature)
-    rewrite(traced)
-    return Accelerated(traced, signature)
+    # In inference mode its weights would be tensors of whose changes torch keeps no account.
+    with torch.inference_mode(False), torch.no_grad():
+        made = restore(copy.deepcopy(model)).eval().requires_grad_(False)
+        signature = inspect.signature(made.forward)
+        traced = _traced(nn.Sequential(made) if _is_layer(made) else made, signature)
+        rewrite(traced)
+        return Accelerated(traced, signature)
 
 
 def _traced(model: nn.Module, signature: inspect.Signature) -> fx.GraphModule:
@@ -124,3 +147,11 @@ def _is_image(x: Any) -> bool:
 def _plain(y: Any) -> Any:
     turned = isinstance(y, Tensor) and y.dim() == 4 and y.is_contiguous(memory_format=_LAST)
     return y.contiguous() if turned else y
+
+
+def _own(y: Any, plain: bool) -> Any:
+    """A result of a recording, in memory of its own, and in plain order if asked for."""
+    if not isinstance(y, Tensor):
+        return y
+    order = torch.contiguous_format if plain and y.dim() == 4 else torch.preserve_format
+    return y.clone(memory_format=order)

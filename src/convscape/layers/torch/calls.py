@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from convscape import ops
-from convscape.ops.bridge import PLAIN
+from convscape.kernels.cpu.add import join
+from convscape.ops.bridge import PLAIN, array, tensor, threads
 from convscape.ops.conv import rectified
 
 Pair = int | Sequence[int]
@@ -124,6 +125,38 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) 
             return ops.avg_pool2d(input, [n // (wanted or n) for n, wanted in cells])
     given: Any = output_size
     return functional.adaptive_avg_pool2d(input, given)
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """`torch.cat`; ours along the channels of channels-last images."""
+    if dim == 1 and not torch.compiler.is_compiling() and _join_together(tensors):
+        return tensor(join([array(t) for t in tensors], threads()))
+    return torch.cat(tuple(tensors), dim)
+
+
+def _join_together(tensors: Sequence[Tensor]) -> bool:
+    """Whether these are images of one size and type that lie channels-last without gaps."""
+    if not tensors or not all(covered(t) and t.dim() == 4 and t.numel() for t in tensors):
+        return False
+    n, _, *size = tensors[0].shape
+    return all(
+        t.shape[0] == n
+        and list(t.shape[2:]) == size
+        and t.dtype == tensors[0].dtype
+        and t.permute(0, 2, 3, 1).is_contiguous()
+        for t in tensors
+    )
+
+
+def lie_alike(x: Tensor, other: Tensor) -> bool:
+    """Whether our kernels may take two tensors of one shape as two stretches of memory."""
+    return (
+        x.stride() == other.stride()
+        and covered(x)
+        and covered(other)
+        and not torch.compiler.is_compiling()
+        and (x.is_contiguous() or (x.dim() == 4 and x.permute(0, 2, 3, 1).is_contiguous()))
+    )
 
 
 def batch_norm(

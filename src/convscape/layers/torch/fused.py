@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from convscape import ops
+from convscape.kernels.cpu.add import add
 from convscape.layers.torch import calls
 from convscape.layers.torch.modules import BatchNorm2d, Conv2d
-from convscape.ops.bridge import kind, threads
+from convscape.ops.bridge import array, kind, threads
 from convscape.ops.conv import rectified
 
 Convolution = Callable[[Tensor], Tensor]
@@ -114,7 +115,11 @@ class Call(torch.nn.Module):
         return self.function.__name__ + (", relu" if self.relu else "")
 
 
-def add_into(y: Tensor, other: Tensor) -> Tensor:
-    """The sum, in the memory of y where it fits."""
+def add_into(y: Tensor, other: Tensor, *, relu: bool = False) -> Tensor:
+    """The sum, in the memory of y where it fits, with a ReLU behind it if asked for."""
     fits = isinstance(other, Tensor) and y.shape == other.shape and y.dtype == other.dtype
-    return y.add_(other) if fits else y + other
+    if fits and calls.lie_alike(y, other):
+        add(array(y), array(other), relu, threads())
+        return y
+    y = y.add_(other) if fits else y + other
+    return torch.relu_(y) if relu else y

@@ -23,6 +23,9 @@ _IDLE = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.A
 _DROPOUTS = (functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d)
 
 _MODULES = OURS | {nn.Conv2d: FusedConv2d, nn.BatchNorm2d: FusedBatchNorm2d}
+COMPUTING = (*_MODULES.values(), Call)
+"""Classes of modules that compute on our kernels."""
+
 _FUNCTIONS: dict[Any, Any] = {
     functional.conv2d: calls.conv2d,
     functional.conv_transpose2d: calls.conv_transpose2d,
@@ -32,18 +35,19 @@ _FUNCTIONS: dict[Any, Any] = {
     functional.adaptive_avg_pool2d: calls.adaptive_avg_pool2d,
     functional.batch_norm: calls.batch_norm,
 }
-_WITH_RELU = (calls.conv2d, calls.batch_norm, FusedConv2d, FusedBatchNorm2d)
+_WITH_RELU = (calls.conv2d, calls.batch_norm, FusedConv2d, FusedBatchNorm2d, add_into)
 _WITH_BOUND = (calls.conv2d, FusedConv2d)
 
-_ACTIVATIONS = (
+ACTIVATIONS: tuple[Any, ...] = (
     nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.SiLU, nn.LeakyReLU, nn.ELU,
 )  # fmt: skip
-_ACTIVATING = (
+ACTIVATING: tuple[Any, ...] = (
     functional.relu, functional.relu6, functional.hardtanh, functional.hardswish,
     functional.hardsigmoid, functional.silu, functional.leaky_relu, functional.elu,
 )  # fmt: skip
 _ADDS = (operator.add, operator.iadd, torch.add)
-_NEW = (torch.cat, operator.add, torch.add)  # functions whose result is nobody else's memory
+_CATS = (torch.cat, torch.concat, torch.concatenate)
+_NEW = (operator.add, torch.add)  # functions whose result is nobody else's memory
 
 
 def rewrite(model: fx.GraphModule) -> None:
@@ -56,6 +60,7 @@ def rewrite(model: fx.GraphModule) -> None:
     _fuse_residual(model)
     _fuse_relu(model)
     _in_place(model)
+    _fuse_relu(model)
     _reshape(model)
     _lay_weights(model)
     model.graph.lint()
@@ -65,8 +70,7 @@ def rewrite(model: fx.GraphModule) -> None:
 
 def uses_ours(model: fx.GraphModule) -> bool:
     """Whether anything in the graph computes on our kernels."""
-    kinds = (*_MODULES.values(), Call)
-    return any(isinstance(module, kinds) for module in model.modules())
+    return any(isinstance(module, COMPUTING) for module in model.modules())
 
 
 # --- what a node is ------------------------------------------------------------------------------
@@ -125,10 +129,12 @@ def _sum(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
     return (a, b) if isinstance(a, fx.Node) and isinstance(b, fx.Node) else None
 
 
-def _mutates(model: fx.GraphModule, node: fx.Node) -> bool:
+def mutates(model: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node may write to a tensor that it reads."""
     if node.op == "call_module":
-        module = _module(model, node)
+        module: Any = _module(model, node)
+        if type(module) is Call:
+            return module.function is add_into
         return module is None or bool(getattr(module, "inplace", False))
     if node.op == "call_method":
         return str(node.target).endswith("_") or node.target == "__setitem__"
@@ -178,7 +184,7 @@ def _drop_idle(model: fx.GraphModule) -> None:
 def _separate(model: fx.GraphModule) -> None:
     """A module of its own for each call, so that each can be changed alone; tensors are shared."""
     seen = set()
-    for node, module in _calls(model, (*OURS, *_ACTIVATIONS)):
+    for node, module in _calls(model, (*OURS, *ACTIVATIONS)):
         if id(module) in seen:
             module = copy.copy(module)
             node.target = _free(model, f"{node.target}_again")
@@ -210,10 +216,12 @@ def _take(model: fx.GraphModule) -> None:
     for node in list(model.graph.nodes):
         if node.op == "call_function" and node.target in _FUNCTIONS:
             _call(model, node, Call(_FUNCTIONS[node.target]), node.args, node.kwargs)
+        elif node.op == "call_function" and node.target in _CATS:
+            _call(model, node, Call(calls.cat), node.args, node.kwargs)
 
 
 def _fuse_relu(model: fx.GraphModule) -> None:
-    """A ReLU into the convolution or batch normalization that alone it follows."""
+    """A ReLU into the convolution, batch normalization or sum that alone it follows."""
     for node in list(model.graph.nodes):
         relu = _rectifies(model, node)
         before = _alone(node) if relu else None
@@ -237,7 +245,7 @@ def _fuse_residual(model: fx.GraphModule) -> None:
                 continue
             # It is computed where the sum was: by then nothing may have changed its input.
             between = one.next
-            while between is not node and not _mutates(model, between):
+            while between is not node and not mutates(model, between):
                 between = between.next
             if between is not node:
                 continue
@@ -255,7 +263,7 @@ def _is_new(model: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_function":
         return node.target in _NEW
     module = _module(model, node)
-    return isinstance(module, (*_MODULES.values(), nn.Linear, Call))
+    return isinstance(module, (*COMPUTING, nn.Linear))
 
 
 def _in_place(model: fx.GraphModule) -> None:
@@ -272,9 +280,9 @@ def _in_place(model: fx.GraphModule) -> None:
         if before is None or not _is_new(model, before):
             continue
         module: Any = _module(model, node)
-        if type(module) in _ACTIVATIONS:
+        if type(module) in ACTIVATIONS:
             module.inplace = True
-        elif node.op == "call_function" and node.target in _ACTIVATING:
+        elif node.op == "call_function" and node.target in ACTIVATING:
             node.kwargs = {**node.kwargs, "inplace": True}
         elif _is_relu(model, node):
             node.op, node.target, node.kwargs = "call_function", torch.relu_, {}
