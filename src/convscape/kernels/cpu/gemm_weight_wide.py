@@ -4,9 +4,10 @@
 
 Rows are the weights of one output channel, in the order in which they are wanted: each is the
 address where its pixels begin, and the same steps lead through x for all of them, in whatever order
-of memory. Columns are output channels. In channels-last memory dy is read where it lies; in plain
-memory its lines are copied into a panel, which stays in the L2 cache while all rows pass by. The
-lines must be long enough to pay for reading and writing the tile.
+of memory. Columns are output channels. In channels-last memory dy is read where it lies, unless its
+pixels compete for places in the cache; else its lines are copied into a panel, which stays in the
+L2 cache while all rows pass by. The lines must be long enough to pay for reading and writing the
+tile.
 """
 
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from convscape.kernels.cpu.transpose import transpose
 _RUN = 256  # pixels of one panel: 64 KiB, beside which x stays in L2; longer sums lose digits
 _LINE = 64  # bytes of a line of the cache
 _SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
+_SETS = 1024  # bytes: pixels so far apart, or a multiple of it, compete for few places of the cache
 
 
 @kernel
@@ -104,7 +106,7 @@ def _weight_part(
                 at = n * dy_steps[0] + h * dy_steps[2] + w * dy_steps[3]
                 at += (g * k_size + k0) * dy_steps[1]
                 source, begin, jump, step = panel, 0, count * width, width
-                if dy_steps[1] == 1 and real == width:
+                if dy_steps[1] == 1 and real == width and dy_steps[3] * x.itemsize % _SETS:
                     # A few lines of the cache a pixel: read where they lie.
                     source, begin, jump, step = dy, at, dy_steps[2], dy_steps[3]
                 else:
