@@ -20,6 +20,7 @@ from llvmlite import ir
 from numba import types
 
 from convscape.kernels.cpu.simd import SIMD
+from convscape.kernels.cpu.simd_ends import merged, store_first
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 INTEGER = types.intp
@@ -102,47 +103,8 @@ class Memory:
         self.builder.call(function, [value, pointer, ir.Constant(_I32, self.bytes), mask])
 
     def store_first(self, value: Any, at: Any, count: Any) -> None:
-        """Write the first lanes of a vector, as many as `count` says: all of them or fewer.
-
-        Only AVX-512 stores under a mask as fast as without one. On AVX2 that takes up to 40 steps
-        (Agner Fog's instruction tables): there halves are stored, by the bits of the count.
-        """
-        builder = self.builder
-        if SIMD.bits == 512:
-            self.store(value, at, inside(builder, count.type(0), count, self.lanes))
-            return
-        with builder.if_else(builder.icmp_signed(">=", count, count.type(self.lanes))) as (
-            whole,
-            some,
-        ):
-            with whole:
-                self.store(value, at)
-            with some:
-                left = builder.select(
-                    builder.icmp_signed("<", count, count.type(0)), count.type(0), count
-                )
-                self._store_halves(value, builder.gep(self.data, [at]), left)
-
-    def _store_halves(self, value: Any, pointer: Any, count: Any) -> None:
-        builder, half = self.builder, self.lanes // 2
-        while half:
-            low, high = (
-                builder.shuffle_vector(value, value, ir.Constant(
-                    ir.VectorType(_I32, half), list(range(first, first + half))
-                ))
-                for first in (0, half)
-            )  # fmt: skip
-            stored = builder.icmp_signed("!=", builder.and_(count, count.type(half)), count.type(0))
-            before = builder.block
-            with builder.if_then(stored):
-                place = builder.bitcast(pointer, low.type.as_pointer())
-                builder.store(low, place, align=self.bytes)
-                behind, taken = builder.gep(pointer, [ir.Constant(_I64, half)]), builder.block
-            value, pointer = (
-                merged(builder, (yes, taken), (no, before))
-                for yes, no in ((high, low), (behind, pointer))
-            )
-            half //= 2
+        """Write the first lanes of a vector, as many as `count` says: all, fewer or none."""
+        store_first(self.builder, value, self.builder.gep(self.data, [at]), count, self.bytes)
 
     def gather(self, indices: Any, mask: Any, fill: Any) -> Any:
         """The elements at these indices; `fill` where the mask is off."""
@@ -232,14 +194,6 @@ def inside(builder: Any, lane: Any, limit: Any, lanes: int) -> Any:
     """Which of the indices lane, lane + 1, ... lie in [0, limit)."""
     first, last = (splat(builder, builder.trunc(v, _I32), lanes) for v in (lane, limit))
     return builder.icmp_unsigned("<", builder.add(first, _counting(lanes, _I32)), last)
-
-
-def merged(builder: Any, *found: tuple[Any, Any]) -> Any:
-    """One of some values, by the block that was left."""
-    phi = builder.phi(found[0][0].type)
-    for value, block in found:
-        phi.add_incoming(value, block)
-    return phi
 
 
 def from_bits(builder: Any, word: Any, lanes: int) -> Any:
