@@ -55,15 +55,12 @@ class Accelerated(nn.Module):
                 values.append(value)
         plain = any(_is_image(v) and v.is_contiguous() for v in values)
         with torch.no_grad():
-            if self.lays and not keywords:
+            if self.lays and not keywords and not torch.compiler.is_compiling():
                 if self._replays is None:
                     self._replays = Replays(self.traced)
-                play = self._replays.find(values)
-                if play is not None:
-                    try:
-                        return tree_map(partial(_own, plain=plain), play())
-                    finally:
-                        self._replays.done()
+                played = self._replays.play(values, partial(_own, plain=plain))
+                if played is not None:
+                    return played[0]
             if self.lays:
                 values = [v.contiguous(memory_format=_LAST) if _is_image(v) else v for v in values]
             results = self.traced(*values, **keywords)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from convscape.arithmetic.errors import InputError
 from convscape.kernels.cpu import memory
 from convscape.kernels.cpu.tape import Tape
 from convscape.kernels.cpu.threads import bind, forked
@@ -49,22 +50,21 @@ class Replays:
         self._found: dict[Any, _Recording | str | None] = {}
         self._busy = Lock()
 
-    def find(self, values: Sequence[Any]) -> "Callable[[], Any] | None":
-        """What computes the model's results for these inputs; None where the model itself must.
+    def play(self, values: Sequence[Any], own: Callable[[Any], Any]) -> tuple[Any] | None:
+        """The model's results for these inputs, alone in a tuple; None where it must compute them.
 
-        The results lie in memory of the recording, until it is played again: `done` must follow.
+        Args:
+            values: The model's arguments.
+            own: Copies a result: its memory is the recording's, and is written by the next call.
         """
+        # A second thread does not wait: it computes.
         if not _plays(values) or not self._busy.acquire(blocking=False):
             return None
-        found = self._recorded(values)
-        if found is None:
+        try:
+            found = self._recorded(values)
+            return None if found is None else (tree_map(own, found(values)),)
+        finally:
             self._busy.release()
-            return None
-        return partial(found, values)
-
-    def done(self) -> None:
-        """The results of what was found have been copied, or it failed."""
-        self._busy.release()
 
     def _recorded(self, values: Sequence[Tensor]) -> "_Recording | None":
         if self._state.refusal() is not None:
@@ -82,8 +82,8 @@ class Replays:
         if found is None:
             try:
                 found = _Recording(self._traced, values)
-            except Unrecorded as reason:
-                found = str(reason)
+            except (Unrecorded, InputError) as reason:  # such as no memory for both
+                found = f"not recorded: {reason}"
             self._found[key] = found
         return found if isinstance(found, _Recording) else None
 
@@ -144,7 +144,7 @@ class _Recording:
                 largest = a.nan_to_num().abs().max().item()
                 same = torch.allclose(a, b, rtol=0, atol=_TOLERANCE * largest, equal_nan=True)
             if not same:
-                raise Unrecorded("not recorded: played again, it gave other results than the model")
+                raise Unrecorded("played again, it gave other results than the model")
 
     def __str__(self) -> str:
         room = sum(block.nbytes for block in self._tape.pool.blocks.values()) / 2**20
@@ -165,7 +165,7 @@ class _Recorder(fx.Interpreter):
             return super().run_node(n)
         reason = known.refusal(self.traced, n)
         if reason is not None:
-            raise Unrecorded(f"not recorded: {reason}")
+            raise Unrecorded(reason)
         before = self.tape.launches
         value = super().run_node(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
@@ -174,7 +174,7 @@ class _Recorder(fx.Interpreter):
         fresh = [t for t in tensors if _storage(t) not in places]
         if self.tape.launches > before:
             if any(not self.tape.pool.owns(t.data_ptr()) for t in fresh):
-                raise Unrecorded(f"not recorded: {n} computes beside its kernels")
+                raise Unrecorded(f"{n} computes beside its kernels")
             if n.op == "call_module":
                 # With what it made of its weights, to which the launches know the addresses.
                 self.held.append(dict(vars(self.traced.get_submodule(str(n.target)))))
@@ -188,7 +188,7 @@ class _Recorder(fx.Interpreter):
             self.tape.then(call)
             return value
         if len(tensors) != 1 or tensors[0] is not value:
-            raise Unrecorded(f"not recorded: {n} makes several tensors")
+            raise Unrecorded(f"{n} makes several tensors")
         return self._kept(value, call)
 
     def _called(self, n: fx.Node) -> Callable[..., Any]:
