@@ -103,7 +103,8 @@ def test_every_compiled_algorithm_has_its_jobs() -> None:
     ours = {
         (r.op, r.name) for r in TABLE if r.module and r.module.startswith("convscape.kernels.cpu")
     }
-    assert {(job.op, job.algorithm) for job in warmup.jobs()} == ours
+    between = {("networks", "replay")}
+    assert {(job.op, job.algorithm) for job in warmup.jobs()} == ours | between
     assert {job.dtype for job in warmup.jobs()} == {"float32", "float64"}
 
 

@@ -160,7 +160,11 @@ def cache_folder() -> Path:
 
 
 def _networks(dtype: torch.dtype) -> None:
-    """What an accelerated model calls beside its layers' kernels."""
+    """What an accelerated model calls beside its layers' kernels: for weights, and between them."""
+    x = torch.zeros(1, 32, 6, 6, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    for shape, groups in (((8, 3, 3, 3), 1), ((8, 32, 1, 1), 1), ((32, 1, 3, 3), 32)):
+        weight = ops.ConstantWeight(torch.zeros(shape, dtype=dtype))
+        ops.conv2d(x[:, : shape[1] * groups], weight, groups=groups, relu=6.0)
     first, second = (np.ones((1, 8, 4, 4), torch.zeros(0, dtype=dtype).numpy().dtype) for _ in "ab")
     played = tape.Tape()
     with played.recording():

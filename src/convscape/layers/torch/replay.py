@@ -12,7 +12,9 @@ model once, on numbers of its own. What was recorded, or why not, `print(model)`
 import ctypes
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from math import prod
+from operator import attrgetter
 from threading import Lock
 from typing import Any
 
@@ -31,6 +33,7 @@ from convscape.ops.bridge import array, dtype_name, tensor, threads
 _KINDS = 8  # of inputs that are recorded; each has memory for its activations
 _TOLERANCE = 1e-5  # of the largest value: torch's own sums may depend on where memory begins
 _LAST = torch.channels_last
+_version = attrgetter("_version")
 
 
 class Unrecorded(Exception):
@@ -249,8 +252,10 @@ class _State:
         return self._was is not None and self._now() == self._was
 
     def _now(self) -> Any:
-        parts = [id(value) for part in self._parts for value in part.values()]
-        return parts, [(t._version, t.data_ptr()) for t in self._tensors]
+        # At every call, and cold: so loops are left to built-in functions.
+        values = chain.from_iterable(map(dict.values, self._parts))
+        versions, places = map(_version, self._tensors), map(Tensor.data_ptr, self._tensors)
+        return list(map(id, values)), list(versions), list(places)
 
 
 def _attribute(model: fx.GraphModule, node: fx.Node) -> Any:
