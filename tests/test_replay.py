@@ -1,7 +1,9 @@
 """What is recorded of an accelerated model is played again: its own results, and only those."""
 
+import gc
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from convscape import ops
 from convscape.bench import networks
 from convscape.kernels.cpu import memory, tape
 from convscape.kernels.cpu.divide import divide
@@ -244,14 +247,18 @@ def test_memory_of_a_recording_is_used_again_within_and_by_nobody_else() -> None
 
 
 def test_another_thread_that_launches_meanwhile_is_not_recorded() -> None:
-    x = np.random.default_rng(0).standard_normal((2, 5, 4, 3)).astype(np.float32)
-    made, found = tape.Tape(), []
+    x, weight = channels_last(images(2, 3, 8, 8)[0]), torch.ones(4, 3, 1, 1)
+    seen, made, found = weakref.ref(x), tape.Tape(), []
     with made.recording():
-        other = threading.Thread(target=lambda: found.append(plain(x, 2)))
+        other = threading.Thread(target=lambda y: found.append(ops.conv2d(y, weight)), args=(x,))
         other.start()
         other.join()
     assert made.launches == 0
-    assert np.array_equal(found[0], x.transpose(0, 3, 1, 2))
+    assert not made.pool.blocks
+    torch.testing.assert_close(found[0], functional.conv2d(x, weight))
+    del x
+    gc.collect()
+    assert seen() is None, "a recording holds what is not its own"
 
 
 @team

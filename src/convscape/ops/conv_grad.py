@@ -38,7 +38,7 @@ def filled(
     packed: int = 0,
 ) -> torch.Tensor:  # fmt: skip
     """The result of what `bound` found, given an array for the bias and packed weights' address."""
-    recorded = memory.pool
+    recorded = memory.recorded()
     if call.large or recorded is not None:
         y = tensor(call.kept())
     else:

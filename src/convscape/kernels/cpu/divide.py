@@ -75,13 +75,10 @@ def divide(typing_context: Any, part: Any, parts: Any) -> Any:
             lent = [_lend(context, builder, *pair) for pair in zip(kinds, given, strict=True)]
             arguments = packer.as_arguments(builder, lent)
             failed = cgutils.alloca_once(builder, ir.IntType(1))
-            one_share = builder.and_(
-                builder.icmp_signed("!=", part, _WORD(ALL)),
-                builder.icmp_signed("!=", part, _WORD(RECORD)),
-            )
-            with builder.if_else(builder.not_(one_share)) as (team, one):
+            recorded = builder.icmp_signed("==", part, _WORD(RECORD))
+            every = builder.or_(recorded, builder.icmp_signed("==", part, _WORD(ALL)))
+            with builder.if_else(every) as (team, one):
                 with team:
-                    recorded = builder.icmp_signed("==", part, _WORD(RECORD))
                     team_failed = _on_team(context, builder, share, parts, arguments, recorded)
                     builder.store(team_failed, failed)
                 with one:

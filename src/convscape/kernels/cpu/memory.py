@@ -166,6 +166,11 @@ pool: Pool | None = None
 """Where the memory comes from of a thread that records, when one does."""
 
 
+def recorded() -> Pool | None:
+    """The pool, if it is this thread that records."""
+    return pool if pool is not None and pool.mine() else None
+
+
 class _Block(np.ndarray[Any, Any]):
     """A block; and a block in use, as the base of the array on it, which lives as long as any view.
 
@@ -197,22 +202,22 @@ def empty(count: int, dtype: Any) -> Array:
     """
     dtype = np.dtype(dtype)
     size = count * dtype.itemsize
-    recorded = pool if pool is not None and pool.mine() else None
-    if recorded is None:
+    own = recorded()
+    if own is None:
         if size < _ALIGNED_FROM:
             return np.empty(count, dtype)
         if size < _KEPT_FROM:
             small = np.empty(size + LINE, np.uint8)
             return np.ndarray((count,), dtype, small, -_begin(small) % LINE)
-    home = recorded or _store
+    home = own or _store
     rounded = _rounded(size + LINE)
     found = home.take(rounded)
     if found is None:
         check(size)
         block: Array = _Block((rounded,), np.uint8)
         found = _begin(block), block
-        if recorded is not None:
-            recorded.blocks[found[0]] = block
+        if own is not None:
+            own.blocks[found[0]] = block
     begin, block = found
     base = _Block((count,), dtype, block, -begin % LINE)
     base.address, base.block, base.home = *found, home
@@ -256,8 +261,9 @@ def release() -> None:
 def address(array: Array) -> int:
     """Where an array begins; while this thread records, the array is held from then on."""
     place = _begin(array)
-    if pool is not None and pool.mine():
-        pool.hold(array, place)
+    own = recorded()
+    if own is not None:
+        own.hold(array, place)
     return place
 
 

@@ -13,8 +13,6 @@ from torch.nn import functional
 
 from convscape.layers.torch.rewrite import ACTIVATING, ACTIVATIONS, COMPUTING, mutates
 
-__all__ = ["mutates", "refusal"]
-
 _MODULES = (
     *COMPUTING, *ACTIVATIONS, nn.Linear, nn.Flatten, nn.Unflatten, nn.Identity, nn.Sigmoid,
     nn.Tanh, nn.GELU, nn.Softmax, nn.PReLU, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm,

@@ -28,6 +28,7 @@ from convscape.kernels.cpu import memory
 from convscape.kernels.cpu.tape import Tape
 from convscape.kernels.cpu.threads import bind, forked
 from convscape.layers.torch import calls, known
+from convscape.layers.torch.rewrite import mutates
 from convscape.ops.bridge import array, dtype_name, tensor, threads
 
 _KINDS = 8  # of inputs that are recorded; each has memory for its activations
@@ -85,7 +86,8 @@ class Replays:
         if found is None:
             try:
                 found = _Recording(self._traced, values)
-            except (Unrecorded, InputError) as reason:  # such as no memory for both
+            except (Unrecorded, InputError, RuntimeError, MemoryError) as reason:
+                # Whatever it is, the model computes; where that fails as well, it says so itself.
                 found = f"not recorded: {reason}"
             self._found[key] = found
         return found if isinstance(found, _Recording) else None
@@ -179,10 +181,10 @@ class _Recorder(fx.Interpreter):
             if any(not self.tape.pool.owns(t.data_ptr()) for t in fresh):
                 raise Unrecorded(f"{n} computes beside its kernels")
             if n.op == "call_module":
-                # With what it made of its weights, to which the launches know the addresses.
+                # With what it made of its weights: the launches know the addresses.
                 self.held.append(dict(vars(self.traced.get_submodule(str(n.target)))))
             return value
-        if not tensors or (not fresh and not known.mutates(self.traced, n)):
+        if not tensors or (not fresh and not mutates(self.traced, n)):
             return value  # a number, or a view: the same in every playing
         args, kwargs = tree_map(self.lent, (tuple(args), dict(kwargs)))
         call = partial(self._called(n), *args, **kwargs)
