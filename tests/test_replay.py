@@ -262,7 +262,7 @@ def test_another_thread_that_launches_meanwhile_is_not_recorded() -> None:
 
 
 @team
-def _ask(part, parts, sizes, y):  # type: ignore[no-untyped-def]
+def _ask(part: Any, parts: Any, sizes: Any, y: Any) -> None:
     if divide(part, parts):
         return
     y[part] = np.empty(sizes[0], np.float64).size

@@ -104,7 +104,13 @@ class Memory:
 
     def store_first(self, value: Any, at: Any, count: Any) -> None:
         """Write the first lanes of a vector, as many as `count` says: all, fewer or none."""
-        store_first(self.builder, value, self.builder.gep(self.data, [at]), count, self.bytes)
+        builder = self.builder
+        if SIMD.bits == 512:
+            # Signed: the count is negative where a line has ended before.
+            first = splat(builder, builder.trunc(count, _I32), self.lanes)
+            self.store(value, at, builder.icmp_signed("<", _counting(self.lanes, _I32), first))
+        else:
+            store_first(builder, value, builder.gep(self.data, [at]), count, self.bytes)
 
     def gather(self, indices: Any, mask: Any, fill: Any) -> Any:
         """The elements at these indices; `fill` where the mask is off."""

@@ -13,7 +13,7 @@ What is recorded must do all its work in launches, and its memory must come from
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock, get_ident
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,6 @@ class Tape:
     def __init__(self) -> None:
         self.pool = memory.Pool()
         self.launches = 0
-        self._thread = get_ident()
         self._steps: list[Callable[[], Any]] = []
         self._rooms: list[tuple[int, bytes, int]] = []  # of launches that are no step yet
 
@@ -62,10 +61,6 @@ class Tape:
             finally:
                 active = memory.pool = None
                 self._gather()
-
-    def mine(self) -> bool:
-        """Whether it is this thread that records."""
-        return get_ident() == self._thread
 
     def take(self, kernel: Callable[..., None], shares: int, arguments: tuple[Any, ...]) -> None:
         """Take down a launch, which the caller still has to run."""

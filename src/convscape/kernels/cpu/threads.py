@@ -43,7 +43,7 @@ def launch(kernel: Callable[..., None], threads: int, *arguments: Any) -> None:
         arguments: What the kernel computes on.
     """
     openmp = bind()
-    if tape.active is not None and tape.active.mine():
+    if tape.active is not None and tape.active.pool.mine():
         tape.active.take(kernel, threads, arguments)
     if threads <= 1:
         kernel(alone(0), 1, *arguments)
