@@ -5,11 +5,13 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from numba import types
 
 from convscape import Geometry, Window
 from convscape.kernels import reference
-from convscape.kernels.cpu import gemm, gemm_weight_wide
+from convscape.kernels.cpu import gemm
+from convscape.kernels.cpu import gemm_weight_wide as wide
 from convscape.kernels.cpu.clear import clear
 from convscape.kernels.cpu.gemm_folded import folded
 from convscape.kernels.cpu.gemm_pack import packed
@@ -17,6 +19,7 @@ from convscape.kernels.cpu.jit import Kept
 from convscape.kernels.cpu.layout import is_channels_last
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.tile import block_vectors
+from tests.cases import CASES, TOLERANCE, Case, channels_last, error
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -126,8 +129,37 @@ def test_pixels_shared_by_threads_make_one_weight_gradient(
         x, dy = (
             np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, dy)
         )
-    dw = gemm_weight_wide.weight_grad(x, dy, geometry, threads)
+    dw = wide.weight_grad(x, dy, geometry, threads)
     np.testing.assert_allclose(dw, want, atol=1e-5 * float(abs(want).max()))
+
+
+@pytest.mark.parametrize("copies", [False, True])
+@pytest.mark.parametrize("split", ["outputs", "rows", "pixels"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_weight_gradients_are_the_same_whatever_threads_divide_and_copy(
+    case: Case, split: str, copies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    divided = {"outputs": wide._OUTPUTS, "rows": wide._ROWS, "pixels": wide._PIXELS}[split]
+    monkeypatch.setattr(wide, "_split", lambda *_: divided)
+    monkeypatch.setattr(wide, "_SPLIT_FROM", 0)
+    monkeypatch.setattr(wide, "COMPETING", 1 if copies else 1 << 40)
+    monkeypatch.setattr(wide, "_plan", wide._plan.__wrapped__)  # keeps nothing
+    x, _, _, dy = case.arrays(torch.float32)
+    want = reference.weight_grad(x.double().numpy(), dy.double().numpy(), case.geometry)
+    for lay in (torch.Tensor.contiguous, channels_last):
+        dw = wide.weight_grad(lay(x).numpy(), lay(dy).numpy(), case.geometry, 2)
+        assert error(dw, want) < TOLERANCE[torch.float32]
+
+
+@pytest.mark.parametrize("channels", [(640, 528), (1024, 70)])
+def test_weight_gradients_of_more_rows_than_stay_near(channels: tuple[int, int]) -> None:
+    # Several lots of copied rows; with 640 x 528 also several lots of sums.
+    geometry = Geometry.of((19, 15), 1, in_channels=channels[0], out_channels=channels[1])
+    rng = np.random.default_rng(0)
+    x, dy = (rng.standard_normal((1, 19, 15, many)).astype(np.float32) for many in channels)
+    want = np.einsum("nhwc,nhwk->kc", x.astype(float), dy.astype(float))[..., None, None]
+    x, dy = (a.transpose(0, 3, 1, 2) for a in (x, dy))
+    assert error(wide.weight_grad(x, dy, geometry, 1), want) < TOLERANCE[torch.float32]
 
 
 def test_processes_that_compile_at_once_find_their_own_versions(tmp_path: Path) -> None:

@@ -4,68 +4,55 @@
 
 Rows are the weights of one output channel, in the order in which they are wanted: each is the
 address where its pixels begin, and the same steps lead through x for all of them, in whatever order
-of memory. Columns are output channels. In channels-last memory dy is read where it lies, unless its
-pixels compete for places in the cache; else its lines are copied into a panel, which stays in the
-L2 cache while all rows pass by. The lines must be long enough to pay for reading and writing the
-tile.
+of memory. Columns are output channels. In channels-last memory both are read where they lie, unless
+their pixels compete for places in the cache (`gemm_weight_copies`); in plain memory dy's lines are
+turned into a panel, which stays in the L2 cache while all rows pass by. The lines must be long
+enough to pay for reading and writing the tile.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
-from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch
 from convscape.kernels.cpu.gemm_call import Bound
+from convscape.kernels.cpu.gemm_weight_copies import COMPETING, copy_columns, copy_rows
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, Pads, flat, is_channels_last, padded, weight_shaped
-from convscape.kernels.cpu.scratch import at_address
+from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add, own_blocks
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.transpose import transpose
 
 _RUN = 256  # pixels of one panel: 64 KiB, beside which x stays in L2; longer sums lose digits
 _LINE = 64  # bytes of a line of the cache
 _SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
-_SETS = 1024  # bytes: pixels so far apart, or a multiple of it, compete for few places of the cache
+_NEAR = 128 << 10  # bytes of copied rows: they stay in L2
+_SUMS = 1 << 20  # bytes of sums kept while these serve; a sum is touched once a panel
+_OUTPUTS, _ROWS, _PIXELS = 0, 1, 2
 
 
 @kernel
-def _panel(dy, steps, at, lines, pixels, real, width, panel):
-    """Set panel[p][j] to output channel j of dy's pixels from `at` on; idle lanes become 0."""
-    _, sk, sh, sw = steps
-    for line in range(lines):
-        to = line * pixels * width
-        source = at + line * sh
-        if sk == 1:
-            for p in range(pixels):
-                copy_run(dy, source + p * sw, panel, to + p * width, real)
-        elif sw == 1:
-            transpose(dy, source, sk, real, pixels, panel, to, width)
-        else:
-            for p in range(pixels):
-                for j in range(real):
-                    panel[to + p * width + j] = dy[source + p * sw + j * sk]
-        if real < width:
-            for p in range(pixels):
-                for j in range(real, width):
-                    panel[to + p * width + j] = 0
+def _ask(x, first, cells, tile, tiles):
+    """Ask for a tile's share of so many lines of the cache from `first` on."""
+    step = _LINE // x.itemsize
+    for cell in range(cells * tile // tiles, cells * (tile + 1) // tiles):
+        fetch(x, first + cell * step)
 
 
 @team
-def _weight_part(
-    part, parts, places, sizes, x_steps, dy_steps, rows, grid, channels, lanes, slabs, like
-):
-    """A share of dw[group][k][row]: of the output channels if there are many, else of the rows.
+def _weight_part(part, parts, places, sizes, x_steps, dy_steps, rows, grid, channels, way, like):
+    """A share of dw[group][k][row]: of the output channels, of the rows or of the pixels.
 
-    Where there are too few of both, it is a share of the pixels, summed in a slab of its own.
-    `places` says where x, dy and dw begin, `sizes` how many elements of like's type they have.
+    The pixels' shares have a slab of dw each. `places` says where x, dy and dw begin, `sizes` how
+    many elements of like's type they have; `way` is a `_Way`.
     """
     if divide(part, parts):
         return
@@ -73,29 +60,36 @@ def _weight_part(
     dw = at_address(places[2], sizes[2], like)
     n_size, h_size, w_size = grid
     groups, c_size, k_size = channels
-    m_size = dw.size // (slabs * groups * k_size)
+    split, copies, lanes = way
+    m_size = dw.size // ((parts if split == _PIXELS else 1) * groups * k_size)
     widest = WIDEST * lanes
-    tiles = (m_size + ROWS - 1) // ROWS
     # A panel is several short lines, or a piece of a long one.
     lines, pieces = max(1, min(h_size, _RUN // w_size)), (w_size + _RUN - 1) // _RUN
     along = (w_size + pieces - 1) // pieces
-    stacks = (h_size + lines - 1) // lines
-    panels = n_size * stacks * pieces
-    low, high, k_low, k_high, slab, first, last = 0, tiles, 0, k_size, 0, 0, panels
-    if slabs > 1:
-        slab, first, last = part, panels * part // parts, panels * (part + 1) // parts
+    stacks, most = (h_size + lines - 1) // lines, lines * along
+    low, high, k_low, k_high = 0, (m_size + ROWS - 1) // ROWS, 0, k_size
+    slab, first, last = 0, 0, n_size * stacks * pieces
+    if split == _PIXELS:
+        slab, first, last = part, last * part // parts, last * (part + 1) // parts
+    elif split == _OUTPUTS:
+        blocks = (k_size + widest - 1) // widest
+        k_low = blocks * part // parts * widest
+        k_high = min(blocks * (part + 1) // parts * widest, k_size)
     else:
-        k_low, k_high = own_blocks(part, parts, k_size, lanes)
-        if k_high - k_low == k_size:
-            low, high = tiles * part // parts, tiles * (part + 1) // parts
-    panel = np.empty(lines * along * widest, x.dtype)
-    tile = np.empty((high - low) * ROWS * widest, x.dtype)
+        low, high = high * part // parts, high * (part + 1) // parts
+    tiles = high - low
+    # What is copied of x serves several blocks of output channels: as many as sums are kept of.
+    room = most * ROWS + _LINE // x.itemsize  # so that the tiles' do not compete themselves
+    lot = max(1, min(tiles, _NEAR // (room * x.itemsize)) if copies else tiles)
+    many = max(1, _SUMS // (max(1, tiles) * ROWS * widest * x.itemsize)) * widest
+    copied, order = scratch(lot * room if copies else 0, x), np.arange(ROWS)
+    panel = scratch(most * widest, x)
+    tile = scratch(tiles * ROWS * min(many, k_high - k_low + widest), x)
+    # Of pixels that follow each other a tile reads a few channels at a time.
+    follow = x_steps[1] == 1 and c_size == x_steps[3] and not copies
     for g in range(groups):
-        k0 = k_low
-        while k0 < k_high:
-            vectors = block_vectors(k_size - k0, lanes)
-            width = vectors * lanes
-            real = min(width, k_size - k0)
+        for k_first in range(k_low, k_high, many):
+            k_last = min(k_first + many, k_high)
             if first == last:
                 tile[:] = 0
             for number in range(first, last):
@@ -103,46 +97,87 @@ def _weight_part(
                 n, h = divmod(stack, stacks)
                 h, w = h * lines, piece * along
                 some, count = min(lines, h_size - h), min(along, w_size - w)
-                at = n * dy_steps[0] + h * dy_steps[2] + w * dy_steps[3]
-                at += (g * k_size + k0) * dy_steps[1]
-                source, begin, jump, step = panel, 0, count * width, width
-                if dy_steps[1] == 1 and real == width and dy_steps[3] * x.itemsize % _SETS:
-                    # A few lines of the cache a pixel: read where they lie.
-                    source, begin, jump, step = dy, at, dy_steps[2], dy_steps[3]
-                else:
-                    _panel(dy, dy_steps, at, some, count, real, width, panel)
-                shift = n * x_steps[0] + h * x_steps[2] + w * x_steps[3]
-                shift += g * c_size * x_steps[1]
-                # Pixels that follow each other; of each, a tile reads a few channels.
-                following = shift + some * count * x_steps[3]
-                together = x_steps[3] if x_steps[1] == 1 and c_size == x_steps[3] else 0
-                cells = some * count * together // (_LINE // x.itemsize)
-                for t in range(low, high):
-                    near, far = (t - low) * cells, (t - low + 1) * cells
-                    for cell in range(near // (high - low), far // (high - low)):
-                        fetch(x, following + cell * (_LINE // x.itemsize))
-                    if number == first:
-                        multiply(
-                            vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
-                            source, begin, jump, step, some, count,
-                            tile, (t - low) * ROWS * width,
+                shift = n * x_steps[0] + h * x_steps[2] + w * x_steps[3] + g * c_size * x_steps[1]
+                at = n * dy_steps[0] + h * dy_steps[2] + w * dy_steps[3] + g * k_size * dy_steps[1]
+                cells = some * count * c_size // (_LINE // x.itemsize) if follow else 0
+                for t_low in range(low, high, lot):
+                    t_high = min(t_low + lot, high)
+                    if copies:
+                        copy_rows(
+                            x, x_steps, rows, t_low, t_high, shift, some, count, copied, room
                         )  # fmt: skip
-                    else:
-                        multiply_add(
-                            vectors, x, rows, t * ROWS, shift, x_steps[2], x_steps[3],
-                            source, begin, jump, step, some, count,
-                            tile, (t - low) * ROWS * width,
-                        )  # fmt: skip
+                    k0 = k_first
+                    while k0 < k_last:
+                        vectors = block_vectors(k_size - k0, lanes)
+                        width = vectors * lanes
+                        real, begin = min(width, k_size - k0), at + k0 * dy_steps[1]
+                        right, jump, step = dy, dy_steps[2], dy_steps[3]
+                        # A few lines of the cache a pixel are read where they lie.
+                        if dy_steps[1] != 1 or real < width or step * x.itemsize % COMPETING == 0:
+                            copy_columns(dy, dy_steps, begin, some, count, real, width, panel)
+                            right, begin, jump, step = panel, 0, count * width, width
+                        sums = ((k0 - k_first) * tiles + (t_low - low) * width) * ROWS
+                        for t in range(t_low, t_high):
+                            if k0 == k_first:
+                                _ask(x, shift + some * count * x_steps[3], cells, t - low, tiles)
+                            left, table, row, across = x, rows, t * ROWS, shift
+                            down, along_x = x_steps[2], x_steps[3]
+                            if copies:
+                                left, table, row, across = copied, order, 0, (t - t_low) * room
+                                down, along_x = count * ROWS, ROWS
+                            if number == first:
+                                multiply(
+                                    vectors, left, table, row, across, down, along_x,
+                                    right, begin, jump, step, some, count, tile, sums,
+                                )  # fmt: skip
+                            else:
+                                multiply_add(
+                                    vectors, left, table, row, across, down, along_x,
+                                    right, begin, jump, step, some, count, tile, sums,
+                                )  # fmt: skip
+                            sums += ROWS * width
+                        k0 += width
             count = min(high * ROWS, m_size) - low * ROWS
-            to = ((slab * groups + g) * k_size + k0) * m_size + low * ROWS
-            transpose(tile, 0, width, count, real, dw, to, m_size)
-            k0 += width
+            k0 = k_first
+            while k0 < k_last:
+                width = block_vectors(k_size - k0, lanes) * lanes
+                to = ((slab * groups + g) * k_size + k0) * m_size + low * ROWS
+                at, real = (k0 - k_first) * tiles * ROWS, min(width, k_size - k0)
+                transpose(tile, at, width, count, real, dw, to, m_size)
+                k0 += width
 
 
-def _slabs(threads: int, tiles: int, blocks: int) -> int:
-    """How many sums of all weights there are: one a thread where neither side divides evenly."""
-    uneven = all(many < 4 * threads and many % threads for many in (tiles, blocks))
-    return threads if uneven else 1
+class _Way(NamedTuple):
+    """How a gradient is taken.
+
+    Args:
+        split: What threads divide: `_OUTPUTS`, `_ROWS` or `_PIXELS`.
+        copies: Whether rows of x are copied.
+        lanes: Of a vector.
+    """
+
+    split: int
+    copies: bool
+    lanes: int
+
+
+def _split(threads: int, tiles: int, vectors: int, pixels: int, copies: bool) -> int:
+    """What threads divide: that of which the largest share is the least.
+
+    Counted in vectors of a tile's row. A block's panel costs about a tile, a copied row a third of
+    a vector.
+    """
+    if threads == 1:
+        return _OUTPUTS
+    own, blocks = -(-tiles // threads), -(-vectors // WIDEST)
+    copied = 1 / 3 if copies else 0
+    outputs = min(-(-blocks // threads) * WIDEST, vectors) * (tiles + 1) + copied * tiles
+    rows = vectors * (own + 1) + copied * own
+    # Each slab is written, and read to be added up.
+    apart = vectors * tiles / threads * 1.25
+    if pixels >= 2 * threads * _RUN and apart < min(outputs, rows):
+        return _PIXELS
+    return _OUTPUTS if outputs <= rows else _ROWS
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -207,17 +242,21 @@ class _Plan:
     rows: Array
     grid: tuple[int, int, int]
     channels: tuple[int, int, int]
-    lanes: int
-    slabs: int
+    way: _Way
     threads: int
     like: Array
+
+    @property
+    def slabs(self) -> int:
+        """Sums of all weights, still to be added up where they are several."""
+        return self.threads if self.way.split == _PIXELS else 1
 
     def fill(self, places: tuple[int, ...], sizes: tuple[int, ...]) -> None:
         """Compute, given where x, dy and dw begin and how many elements they have."""
         launch(
             _weight_part, self.threads,
             places, sizes, self.steps, self.given_steps, self.rows, self.grid, self.channels,
-            self.lanes, self.slabs, self.like,
+            self.way, self.like,
         )  # fmt: skip
 
 
@@ -237,11 +276,12 @@ def _plan(
     # Lines that follow each other are one.
     joined = all(axis[2] == w * axis[3] for axis in (steps, dy_steps))
     threads = threads if prod(shape) * c * r * s >= _SPLIT_FROM else 1
-    slabs = _slabs(threads, len(rows) // ROWS, -(-k // groups // (WIDEST * lanes)))
+    copies = sc == 1 and steps[3] * itemsize % COMPETING == 0
+    split = _split(threads, len(rows) // ROWS, -(-k // groups // lanes), n * h * w, copies)
     grid = (n, 1, h * w) if joined else (n, h, w)
     like = np.empty(0, f"f{itemsize}")
     channels = groups, c, k // groups
-    return _Plan(steps, dy_steps, rows, grid, channels, lanes, slabs, threads, like)
+    return _Plan(steps, dy_steps, rows, grid, channels, _Way(split, copies, lanes), threads, like)
 
 
 def _padding(geometry: Geometry) -> tuple[tuple[int, int], tuple[int, int]]:
