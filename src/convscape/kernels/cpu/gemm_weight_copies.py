@@ -42,10 +42,10 @@ def copy_columns(dy, steps, at, lines, pixels, real, width, panel):
 @kernel
 def _neighbours(rows, first):
     """Whether a tile's rows are read from neighbours in memory."""
-    for i in range(1, ROWS):
-        if rows[first + i] != rows[first] + i:
-            return False
-    return True
+    apart = 0
+    for i in range(ROWS):
+        apart += rows[first + i] != rows[first] + i
+    return apart == 0
 
 
 @kernel

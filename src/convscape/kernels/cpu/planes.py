@@ -17,10 +17,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from convscape.kernels.cpu.memory import LINE
 from convscape.kernels.cpu.rows import Emitter, Formula, Some, members
 
 TOGETHER = 4
 """Vectors at a time, each with sums of its own: an addition need not wait for the last."""
+
+_LINES = 8  # of the cache, from which on a plane is worth writing past it
 
 _I64 = ir.IntType(64)
 
@@ -69,41 +72,22 @@ class _Planes(Emitter):
         ]
         for place in (p for some in places for p in some):
             builder.store(self.values.zero, place)
-        wide = self.lanes * self.together
-        whole = builder.and_(count, _I64(-wide))
-        past = self._past(past, writes, at, step)
+        past = self._past_lines(past, writes, count)
 
         def plane(r: Any) -> None:
             start = builder.add(at, builder.mul(r, step))
             source = [builder.gep(p, [start]) for p in reads]
             target = [builder.gep(p, [start]) for p in writes]
 
-            def vector(u: int, c: Any, limit: Any = None, direct: bool = False) -> None:
+            def vector(u: int, c: Any, **how: Any) -> None:
                 before = [builder.load(p) for p in places[u]]
-                found = self._one(c, source, target, coefficients, before, limit, direct)
+                found = self._one(c, source, target, coefficients, before, **how)
                 for p, value in zip(places[u], found, strict=True):
                     builder.store(value, p)
 
-            def vectors(c: Any) -> None:
-                for u in range(self.together):
-                    vector(u, builder.add(c, _I64(u * self.lanes)))
-
-            def walk(direct: bool) -> None:
-                if direct:  # what is written this way waits for memory: one at a time will do
-                    self._loop(_I64(0), whole, self.lanes, lambda c: vector(0, c, None, True))
-                else:
-                    self._loop(_I64(0), whole, wide, vectors)
-
-            self._either(past, writes, walk)
-            # What is left: fewer whole vectors than are taken together, and a part of one.
-            for u in range(self.together - 1):
-                c = builder.add(whole, _I64(u * self.lanes))
-                end = builder.add(c, _I64(self.lanes))
-                with builder.if_then(builder.icmp_signed("<=", end, count)):
-                    vector(u, c)
-            c = builder.and_(count, _I64(-self.lanes))
-            with builder.if_then(builder.icmp_signed("<", c, count)):
-                vector(self.together - 1, c, builder.sub(count, c))
+            self._either(past, writes, lambda direct: (
+                self._lines(count, target[0], vector) if direct else self._vectors(count, vector)
+            ))  # fmt: skip
 
         self._loop(_I64(0), many, 1, plane)
         self._settle(past, writes)
@@ -115,6 +99,73 @@ class _Planes(Emitter):
                 ]
             cell = builder.gep(total, [to])
             builder.store(builder.fadd(builder.load(cell), self._reduced(taken[0])), cell)
+
+    def _vectors(self, count: Any, vector: Callable[..., None]) -> None:
+        """A plane in whole vectors, several at a time; the last may overlap another."""
+        builder, wide = self.builder, self.lanes * self.together
+        whole = builder.and_(count, _I64(-wide))
+
+        def several(c: Any) -> None:
+            for u in range(self.together):
+                vector(u, builder.add(c, _I64(u * self.lanes)))
+
+        self._loop(_I64(0), whole, wide, several)
+        for u in range(self.together - 1):
+            c = builder.add(whole, _I64(u * self.lanes))
+            end = builder.add(c, _I64(self.lanes))
+            with builder.if_then(builder.icmp_signed("<=", end, count)):
+                vector(u, c)
+        c = builder.and_(count, _I64(-self.lanes))
+        u, back = self.together - 1, builder.sub(count, _I64(self.lanes))
+        with builder.if_then(builder.icmp_signed("<", c, count)):
+            # A vector that ends where the plane does: a mask takes longer than several of them.
+            long = builder.icmp_signed(">=", back, _I64(0))
+            with builder.if_else(long, likely=True) as (ends, short):
+                with ends:
+                    vector(u, back, again=builder.sub(c, back))
+                with short:
+                    vector(u, c, limit=builder.sub(count, c))
+
+    def _past_lines(self, past: Any, writes: Some, count: Any) -> Any:
+        """Whether to write past the caches: planes of many lines, which begin alike in all."""
+        builder = self.builder
+        enough = _I64(_LINES * LINE // self.itemsize)
+        past = builder.and_(past, builder.icmp_signed(">=", count, enough))
+        places = [builder.ptrtoint(p, _I64) for p in writes]
+        for place in places:
+            apart = builder.and_(builder.sub(place, places[0]), _I64(LINE - 1))
+            past = builder.and_(past, builder.icmp_signed("==", apart, _I64(0)))
+        return past
+
+    def _lines(self, count: Any, target: Any, vector: Callable[..., None]) -> None:
+        """A plane that is written past the caches, but for the lines that it shares with others.
+
+        Of a line written in two parts the second waits for memory; so a vector that would cross
+        into a whole line takes all of it through the caches.
+        """
+        builder, lanes, line = self.builder, self.lanes, LINE // self.itemsize
+        first = builder.sdiv(builder.ptrtoint(target, _I64), _I64(self.itemsize))
+
+        def edge(elements: Any) -> Any:
+            own = builder.and_(elements, _I64(line - 1))
+            even = builder.icmp_signed("==", builder.and_(own, _I64(lanes - 1)), _I64(0))
+            return builder.select(even, own, builder.add(own, _I64(line)))
+
+        def through(begin: Any, end: Any) -> None:
+            last = builder.sub(end, _I64(lanes))
+
+            def one(c: Any) -> None:
+                early = builder.icmp_signed("<", c, last)
+                vector(0, builder.select(early, c, last))
+
+            self._loop(begin, end, lanes, one)
+
+        low = edge(builder.neg(first))
+        high = builder.sub(count, edge(builder.add(first, count)))
+        through(_I64(0), low)
+        # What is written this way waits for memory: one vector at a time will do.
+        self._loop(low, high, lanes, lambda c: vector(0, c, direct=True))
+        through(high, count)
 
     def _reduced(self, vector: Any) -> Any:
         """The sum of a vector's lanes, in float64."""

@@ -17,7 +17,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from convscape.kernels.cpu.memory import LINE
 from convscape.kernels.cpu.simd import SIMD
+from convscape.kernels.cpu.simd_ends import merged
 
 PAD = SIMD.bits // 32
 """Coefficients and sums are read in whole vectors: their arrays are as long as a multiple of it."""
@@ -144,9 +146,18 @@ class Emitter:
             full = builder.select(fits, whole, _constant(0))
             self._either(past, writes, lambda direct: self._loop(
                 _constant(0), full, self.lanes,
-                lambda c: self._apply(c, sources, targets, kept, sums, None, direct),
+                lambda c: self._apply(c, sources, targets, kept, sums, direct=direct),
             ))  # fmt: skip
-            # What is left, vectors or rows, lane by lane: those that take no part add nothing.
+            # What is left of whole rows: a vector that ends where they do.
+            over = builder.icmp_signed("<", full, count)
+            long = builder.and_(fits, builder.icmp_signed(">=", count, _constant(self.lanes)))
+            ends = builder.and_(over, long)
+            with builder.if_then(ends):
+                back = builder.sub(count, _constant(self.lanes))
+                again = builder.sub(full, back)
+                self._apply(back, sources, targets, kept, sums, again=again)
+            full = builder.select(ends, count, full)
+            # What is left, rows or short ones, lane by lane: those that take no part add nothing.
             limits = [
                 builder.select(
                     builder.icmp_signed("<", number, final), count,
@@ -165,12 +176,15 @@ class Emitter:
         self._settle(past, writes)
 
     def _past(self, past: Any, writes: Some, at: Any, step: Any) -> Any:
-        """Whether to write past the caches: only whole vectors on boundaries of their own can."""
+        """Whether to write past the caches: only rows that share no line of them can.
+
+        Of a line that is written in two parts, the second has to wait for memory.
+        """
         builder = self.builder
         places = [builder.ptrtoint(builder.gep(p, [at]), _I64) for p in writes]
         places.append(builder.mul(step, _constant(self.itemsize)))
         for place in places:
-            within = builder.and_(place, _constant(self.itemsize * self.lanes - 1))
+            within = builder.and_(place, _constant(LINE - 1))
             past = builder.and_(past, builder.icmp_signed("==", within, _constant(0)))
         return past
 
@@ -193,31 +207,66 @@ class Emitter:
 
     def _apply(
         self, c: Any, sources: Sequence[Some], targets: Sequence[Some], known: Some, sums: Some,
-        limits: Some | None, direct: bool = False,
+        limits: Some | None = None, direct: bool = False, again: Any = None,
     ) -> None:  # fmt: skip
         """The formula on one vector of every row."""
         coefficients = [self._read(k, c) if self._is_memory(k) else k for k in known]
         # A sum of its own for these rows: sums of sums lose fewer digits than one long one.
         found: Some = [self.values.zero] * len(sums)
         for u, (source, target) in enumerate(zip(sources, targets, strict=True)):
-            limit = None if limits is None else self.builder.sub(limits[u], c)
-            found = self._one(c, source, target, coefficients, found, limit, direct)
+            if limits is not None:
+                limit = self.builder.sub(limits[u], c)
+                found = self._some(c, source, target, coefficients, found, limit)
+            else:
+                found = self._one(
+                    c, source, target, coefficients, found, direct=direct, again=again
+                )
         for p, value in zip(sums, found, strict=True):
             self._write(p, c, self.values.add(self._read(p, c), value))
 
+    def _some(
+        self, c: Any, source: Some, target: Some, coefficients: Some, sums: Some, limit: Any
+    ) -> Some:
+        """The formula on a vector's first `limit` lanes, all of them, fewer or none.
+
+        A mask is laid on those only that it cuts: on AVX2 it takes ten times a vector's time.
+        """
+        builder = self.builder
+        whole = builder.icmp_signed(">=", limit, _constant(self.lanes))
+        with builder.if_else(whole) as (all_lanes, some_lanes):
+            with all_lanes:
+                every, behind = self._one(c, source, target, coefficients, sums), builder.block
+            with some_lanes:
+                before = builder.block
+                with builder.if_then(builder.icmp_signed(">", limit, _constant(0))):
+                    cut = self._one(c, source, target, coefficients, sums, limit)
+                    taken = builder.block
+                cut = [merged(builder, *b) for b in _pairs(cut, taken, sums, before)]
+                beside = builder.block
+        return [merged(builder, *both) for both in _pairs(every, behind, cut, beside)]
+
     def _one(
-        self, c: Any, source: Some, target: Some, coefficients: Some, sums: Some, limit: Any,
-        direct: bool = False,
+        self, c: Any, source: Some, target: Some, coefficients: Some, sums: Some,
+        limit: Any = None, direct: bool = False, again: Any = None,
     ) -> Some:  # fmt: skip
-        """The formula on a vector, its first `limit` lanes unless None; the new sums."""
+        """The formula on a vector, or on its first `limit` lanes; the new sums.
+
+        Its first `again` lanes were taken before: they are written once more, and add nothing.
+        """
         builder, align = self.builder, _I32(self.itemsize)
+        # A lane that takes no part reads 0; of the first array the first coefficient
+        # (the center, of which sums take the difference).
+        others = [*coefficients[:1], *[self.values.zero] * len(source)]
         if limit is None:
             read = [self._read(p, c) for p in source]
+            if again is not None and sums:
+                mask = builder.not_(self._first_lanes(again))
+                read = [
+                    builder.select(mask, value, other)
+                    for value, other in zip(read, others, strict=False)
+                ]
         else:
-            # A lane that takes no part reads 0; of the first array the first coefficient
-            # (the center, of which sums take the difference).
             mask = self._first_lanes(limit)
-            others = [*coefficients[:1], *[self.values.zero] * len(source)]
             read = [
                 builder.call(self._load, [self._place(p, c), align, mask, other])
                 for p, other in zip(source, others, strict=False)
@@ -289,6 +338,11 @@ class Emitter:
         if name in module.globals:
             return module.globals[name]
         return ir.Function(module, ir.FunctionType(result, arguments), name)
+
+
+def _pairs(some: Some, block: Any, others: Some, beside: Any) -> list[Any]:
+    """What two blocks left behind, one value of each at a time."""
+    return [((a, block), (b, beside)) for a, b in zip(some, others, strict=True)]
 
 
 def _constant(value: int) -> Any:
