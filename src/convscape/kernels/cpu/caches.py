@@ -26,14 +26,39 @@ def last_cache() -> int:
 
     Those of the largest that a core reads through, 32 MiB where the system does not say.
     """
-    found = [0]
-    for file in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+    return min(_largest()[0], _SHARE * (os.cpu_count() or 1))
+
+
+@cache
+def core_share() -> int:
+    """Bytes of the last cache that one core can count on while all others compute as well."""
+    size, cores = _largest()
+    return min(size // cores, _SHARE)
+
+
+@cache
+def _largest() -> tuple[int, int]:
+    """Bytes of the largest cache that a core reads through, and the cores that share it."""
+    found = []
+    for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         try:
-            text = file.read_text().strip()
-            found.append(int(text.rstrip("KMG")) * _UNITS.get(text[-1], 1))
+            text = (folder / "size").read_text().strip()
+            size = int(text.rstrip("KMG")) * _UNITS.get(text[-1], 1)
+            found.append((size, _count((folder / "shared_cpu_list").read_text())))
         except (OSError, ValueError):
             continue  # another one may say
-    return min(max(found) or _USUAL, _SHARE * (os.cpu_count() or 1))
+    return max(found, default=(_USUAL, os.cpu_count() or 1))
+
+
+def _count(listed: str) -> int:
+    """How many are in a list such as 0-3,8.
+
+    Example:
+        >>> _count("0-3,8")
+        5
+    """
+    ranges = [part.split("-") for part in listed.strip().split(",")]
+    return sum(int(ends[-1]) - int(ends[0]) + 1 for ends in ranges)
 
 
 def exceeds(moved: int) -> bool:

@@ -27,9 +27,9 @@ from convscape.kernels.cpu.simd import ROWS
 from convscape.kernels.cpu.tile import (
     WIDEST,
     block_vectors,
-    finish_across,
-    multiply,
-    multiply_add,
+    finish_across_few,
+    multiply_add_few,
+    multiply_few,
 )
 from convscape.kernels.cpu.transpose import transpose
 
@@ -60,14 +60,15 @@ def _write(tile, width, real, size, bias, at, limits, cells, shift, y, yk):
 
 @kernel
 def _multiply(
-    product, tiles, block, pieces, x, rows, reach, packed, at, tile, written, y, cells, to_k, bias,
-    bias_at, limits,
+    product, tiles, size, block, pieces, x, rows, reach, packed, at, tile, written, y, cells, to_k,
+    bias, bias_at, limits,
 ):  # fmt: skip
     """Add to the sums of the tiles [low, high) what some input channels give a block of channels.
 
     Args:
         product: A line of the table.
         tiles: (low, high).
+        size: Their pixels: the last tile's may be fewer than its rows.
         block: Vectors of the block, its width with the idle lanes, its real channels.
         pieces: The channels' place in the input, how many, whether they are the first, the last.
         x: Channels-last memory.
@@ -113,8 +114,9 @@ def _multiply(
                     shift = c0 + r * r_step + s * s_step + i
                     cell = first_cell + r * r_cells + s * s_cells
                     for t in range(t0, t1):
-                        finish_across(
-                            vectors, whole, x, rows, t * ROWS, shift, r_step, 1,
+                        left = size - (t - t0) * ROWS
+                        finish_across_few(
+                            left, vectors, whole, x, rows, t * ROWS, shift, r_step, 1,
                             packed, at + (cell * many + i) * width, jump, width,
                             rest, min(depth, run - i), tile, t * ROWS * width,
                             y, cells, t * ROWS, to_k, bias, bias_at, real, *limits,
@@ -133,14 +135,15 @@ def _multiply(
                     shift = c0 + top * r_step + s * s_step + low
                     cell = first_cell + top * r_cells + s * s_cells
                     from_b, to = at + (cell * many + low) * width, t * ROWS * width
+                    left = size - (t - t0) * ROWS
                     if written[t]:
-                        multiply_add(
-                            vectors, x, rows, t * ROWS, shift, r_step, 1,
+                        multiply_add_few(
+                            left, vectors, x, rows, t * ROWS, shift, r_step, 1,
                             packed, from_b, jump, width, outer, count, tile, to,
                         )  # fmt: skip
                     else:
-                        multiply(
-                            vectors, x, rows, t * ROWS, shift, r_step, 1,
+                        multiply_few(
+                            left, vectors, x, rows, t * ROWS, shift, r_step, 1,
                             packed, from_b, jump, width, outer, count, tile, to,
                         )  # fmt: skip
                         written[t] = True
@@ -223,7 +226,7 @@ def correlate_part(part, parts, places, sizes, w_strides, shape, way, bias, limi
                 yk = table[line, Y_K]
                 direct, to_k = yk == 1 and not table[line, BATCH_LAST], (g * k_size + k0) * yk
                 _multiply(
-                    table[line], (t0, t1), (vectors, width, real),
+                    table[line], (t0, t1), size, (vectors, width, real),
                     (g * c_size + c0, many, c0 == 0, last and direct), x, rows, reach, packed, at,
                     tile, written, y, cells, to_k, bias, g * wide + k0, bounds,
                 )  # fmt: skip

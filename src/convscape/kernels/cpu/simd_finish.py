@@ -17,11 +17,13 @@ from numba.extending import intrinsic
 from convscape.kernels.cpu.simd import ROWS, Code, word
 
 
-def finishing_tile(vectors: int, whole: bool, across: bool) -> Callable[..., None]:
-    """An intrinsic for a tile of `ROWS` rows and this many vectors that writes to the result.
+def finishing_tile(
+    vectors: int, whole: bool, across: bool, rows: int = ROWS
+) -> Callable[..., None]:
+    """An intrinsic for a tile of this many rows and vectors that writes to the result.
 
     The intrinsic is `f(<those of register_tile>, y, places, p_first, y_shift, bias, bias_at, real,
-    low, high)`: `ROWS` of the int64 `places` are read from `p_first` on; columns behind the `real`
+    low, high)`: `rows` of the int64 `places` are read from `p_first` on; columns behind the `real`
     first ones are not written; what lies outside the two numbers becomes the nearer of them (NaN
     stays).
 
@@ -30,38 +32,40 @@ def finishing_tile(vectors: int, whole: bool, across: bool) -> Callable[..., Non
         whole: Whether this piece is the whole sum; else what `tile` holds is added.
         across: Whether the bias is one number a column, bias[bias_at + j]; else one a row,
             bias[bias_at + i]. There are as many as the tile has columns or rows.
+        rows: Of the tile, `ROWS` or fewer.
     """
 
     @intrinsic
     def finish(
-        _context: Any, a: Any, rows: Any, first: Any, shift: Any, a_jump: Any, a_step: Any, b: Any,
+        _context: Any, a: Any, table: Any, first: Any, shift: Any, a_jump: Any, a_step: Any, b: Any,
         start: Any, b_jump: Any, b_step: Any, outer: Any, count: Any, tile: Any, t_start: Any,
         y: Any, places: Any, p_first: Any, y_shift: Any, bias: Any, bias_at: Any, real: Any,
         low: Any, high: Any,
     ) -> Any:  # fmt: skip
         integer = types.intp
         signature = types.void(
-            a, rows, *[integer] * 4, b, *[integer] * 5, tile, integer,
+            a, table, *[integer] * 4, b, *[integer] * 5, tile, integer,
             y, places, integer, integer, bias, integer, integer, a.dtype, a.dtype,
         )  # fmt: skip
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             code = Code(context, builder, sig, args)
             if across:
-                biases = [code.vector_at(cell) for cell in code.cells(18, 19, vectors)] * ROWS
+                biases = [code.vector_at(cell) for cell in code.cells(18, 19, vectors)] * rows
             else:
-                biases = row_biases(code, 18, 19, ROWS, vectors)
+                biases = row_biases(code, 18, 19, rows, vectors)
             if whole:
-                sums = code.sums(vectors, biases)
+                sums = code.sums(vectors, biases, rows)
             else:
                 # Added to what was there last, and not begun with: so longer sums lose fewer
                 # digits.
-                earlier = code.cells(12, 13, ROWS * vectors)
+                earlier = code.cells(12, 13, rows * vectors)
+                later = code.sums(vectors, rows=rows)
                 sums = [
                     builder.fadd(builder.fadd(code.vector_at(cell), s), bias)
-                    for cell, s, bias in zip(earlier, code.sums(vectors), biases, strict=True)
+                    for cell, s, bias in zip(earlier, later, biases, strict=True)
                 ]
-            write(code, sums, code.rows(14, 15, 16, 17), *args[20:])
+            write(code, sums, code.rows(14, 15, 16, 17, rows), *args[20:])
             return context.get_dummy_value()
 
         return signature, generate

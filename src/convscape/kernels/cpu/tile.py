@@ -27,6 +27,10 @@ _across_one = finishing_tile(1, whole=False, across=True)
 _whole_across_wide = finishing_tile(WIDEST, whole=True, across=True)
 _whole_across_two = finishing_tile(2, whole=True, across=True)
 _whole_across_one = finishing_tile(1, whole=True, across=True)
+_across_wide_of_two = finishing_tile(WIDEST, whole=False, across=True, rows=2)
+_across_wide_of_four = finishing_tile(WIDEST, whole=False, across=True, rows=4)
+_whole_across_wide_of_two = finishing_tile(WIDEST, whole=True, across=True, rows=2)
+_whole_across_wide_of_four = finishing_tile(WIDEST, whole=True, across=True, rows=4)
 _down_wide = finishing_tile(WIDEST, whole=False, across=False)
 _down_two = finishing_tile(2, whole=False, across=False)
 _down_one = finishing_tile(1, whole=False, across=False)
@@ -119,6 +123,22 @@ def finish_across(vectors, whole, *given):
         _across_two(*given)
     else:
         _across_one(*given)
+
+
+@inlined
+def finish_across_few(rows, vectors, whole, *given):
+    """`finish_across` where only so many rows are wanted: others may be left as they are."""
+    if rows > 4 or vectors < WIDEST:
+        finish_across(vectors, whole, *given)
+    elif whole:
+        if rows > 2:
+            _whole_across_wide_of_four(*given)
+        else:
+            _whole_across_wide_of_two(*given)
+    elif rows > 2:
+        _across_wide_of_four(*given)
+    else:
+        _across_wide_of_two(*given)
 
 
 @inlined

@@ -14,8 +14,8 @@ from math import prod
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu import caches, winograd_weight_few
 from convscape.kernels.cpu import memory as workspace
-from convscape.kernels.cpu import winograd_weight_few
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array, is_channels_last, padded, weight_shaped
@@ -28,7 +28,9 @@ from convscape.kernels.cpu.winograd_weight_cells import put_cells, room_for_cell
 
 _BLOCK = 8 * ROWS  # output channels of one block: its sums are 432 KiB
 _TILES = 32  # tiles of a piece of a sum, about: points stay in L1; longer ones lose digits
-_POINT_BYTES = 6 << 20  # points of one chunk that a core keeps near, in its share of L3
+_MOST_POINTS = (
+    6 << 20
+)  # bytes of points of one chunk; fewer where half a core's share of L3 is less
 _FEW_BYTES = 2304 << 10  # sums of all channels that each core keeps near, in L2 or a share of L3
 _FEW_TILES = 96  # tiles of a thread that pay for transforming all its sums
 
@@ -119,9 +121,11 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
             (n, *outputs), last, threads,
         )  # fmt: skip
         return weight_shaped(dw, geometry, last)
-    # As many tiles at once as fit the last level of the cache; chunks of one size.
+    # As many tiles at once as fit the last level of the cache, where each block of input channels
+    # finds their points again; chunks of one size.
     row = WIDEST * lanes + -(-k // threads)
-    chunk = -(-tiles // -(-tiles // max(_TILES, _POINT_BYTES // (36 * x.itemsize * row))))
+    most = min(_MOST_POINTS, caches.core_share() // 2) // (36 * x.itemsize * row)
+    chunk = -(-tiles // -(-tiles // max(_TILES, most)))
     dw = workspace.empty(prod(geometry.weight_shape), x.dtype)
     for first in range(0, tiles, chunk):
         launch(

@@ -43,6 +43,11 @@ def put_cells(edge, last, add, sums, at, plane, row, c0, c_size, count, lanes, l
             kernel_cells_in_rows(edge, sums, at + c, plane, line, 0, cells)
             runs, length, to = 1, real * cells, start + (c0 + c) * cells
         for r in range(runs):
-            for i in range(length):
-                value, place = line[r * lanes + i], to + r * c_size + i
-                dw[place] = dw[place] + value if add else value
+            found = line[r * lanes : r * lanes + length]
+            out = dw[to + r * c_size : to + r * c_size + length]
+            if add:
+                for i in range(length):
+                    out[i] += found[i]
+            else:
+                for i in range(length):
+                    out[i] = found[i]
