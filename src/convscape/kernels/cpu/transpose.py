@@ -46,12 +46,29 @@ def _square(itemsize: int) -> Callable[..., None]:
                     return fixed
                 return builder.load(builder.gep(data(6), [builder.add(args[7], fixed)]))
 
-            def row(position: int, i: int) -> Any:
+            def row(position: int, i: int, kind: Any = vector, further: int = 0) -> Any:
                 step = builder.mul(args[position + 2], number(position, i))
-                pointer = builder.gep(data(position), [builder.add(args[position + 1], step)])
-                return builder.bitcast(pointer, vector.as_pointer())
+                at = builder.add(args[position + 1], step)
+                at = builder.add(at, ir.Constant(at.type, further))
+                return builder.bitcast(builder.gep(data(position), [at]), kind.as_pointer())
 
-            rows = turned(builder, [builder.load(row(0, i), align=itemsize) for i in range(lanes)])
+            def halves(i: int, start: int) -> Any:
+                half = ir.VectorType(scalar, lanes // 2)
+                places = (row(0, i + n, half, start) for n in (0, lanes // 2))
+                both = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes)))
+                return builder.shuffle_vector(
+                    *(builder.load(place, align=itemsize) for place in places), both
+                )
+
+            if SIMD.bits == 256:
+                # Shuffles within halves of a vector take an eighth of the steps of one across.
+                side = lanes // 2
+                rows = []
+                for start in (0, side):
+                    rows += turned(builder, [halves(i, start) for i in range(side)])
+            else:
+                given = [builder.load(row(0, i), align=itemsize) for i in range(lanes)]
+                rows = turned(builder, given)
             # The last row first: where several go to one place, the first of them stays.
             for i in reversed(range(lanes)):
                 builder.store(rows[i], row(3, i), align=itemsize)
