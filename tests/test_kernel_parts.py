@@ -42,7 +42,7 @@ def test_what_no_cell_reaches_is_zero_whatever_lay_there(
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("taps", [(3, 3), (1, 1), (2, 3), (5, 5)])
+@pytest.mark.parametrize("taps", [(3, 3), (1, 1), (2, 3), (5, 5), (1, 3), (3, 1), (1, 7)])
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_weight_is_packed_into_its_lane(

@@ -63,3 +63,30 @@ def copy_every_other(_context: Any, source: Any, at: Any, target: Any, to: Any, 
 
     integer = types.intp
     return types.void(source, integer, target, integer, integer), generate
+
+
+@intrinsic
+def copy_thirds(_context: Any, source: Any, at: Any, target: Any, to: Any, step: Any) -> Any:
+    """Set target[to + t step + i] = source[at + 3 i + t] for t < 3 and each lane i of a vector."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        given, taken = (
+            builder.gep(context.make_array(sig.args[n])(context, builder, args[n]).data, [args[m]])
+            for n, m in ((0, 1), (2, 3))
+        )
+        size = source.dtype.bitwidth // 8
+        lanes = SIMD.lanes(size)
+        every = ir.VectorType(given.type.pointee, 3 * lanes)
+        values = builder.load(builder.bitcast(given, every.as_pointer()), align=size)
+        for t in range(3):
+            order = ir.VectorType(ir.IntType(32), lanes)
+            third = builder.shuffle_vector(
+                values, ir.Constant(every, ir.Undefined),
+                ir.Constant(order, list(range(t, 3 * lanes, 3))),
+            )  # fmt: skip
+            place = builder.gep(taken, [builder.mul(args[4], args[4].type(t))])
+            builder.store(third, builder.bitcast(place, third.type.as_pointer()), align=size)
+        return context.get_dummy_value()
+
+    integer = types.intp
+    return types.void(source, integer, target, integer, integer), generate

@@ -7,17 +7,18 @@ by side already.
 import numpy as np
 
 from convscape.kernels.cpu import memory as workspace
-from convscape.kernels.cpu.copy import copy_run
+from convscape.kernels.cpu.copy import copy_thirds
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
-from convscape.kernels.cpu.tile import block_vectors, own_blocks
+from convscape.kernels.cpu.tile import block_vectors, copy_block, own_blocks
 from convscape.kernels.cpu.transpose import transpose, transpose_to
 from convscape.kernels.cpu.turned import from_rows
 
 _BYTES = SIMD.bits // 8
+_THREE = 3  # cells of a 1x3 or 3x1 kernel, which would be less than half of a block
 _NINE = 9  # cells of the most common kernel: only these columns of a block are turned
 _nine_columns = from_rows(lambda cells: cells, _NINE)
 _SPLIT_FROM = 1 << 14  # weights, about 5 microseconds of one thread
@@ -50,7 +51,7 @@ def pack_block(weight, source, strides, shape, c_low, c_high, real, width, place
             for r in range(r_size):
                 for s in range(s_size):
                     to = at + ((r * s_size + s) * c_size + c) * width
-                    copy_run(weight, source + c * sc + r * sr + s * ss, packed, to, real)
+                    copy_block(weight, source + c * sc + r * sr + s * ss, packed, to, real)
     elif dense and sc == taps:
         # One kernel's cells, of all input channels, follow each other.
         transpose_to(
@@ -65,16 +66,18 @@ def pack_block(weight, source, strides, shape, c_low, c_high, real, width, place
                 transpose(weight, here, sk, real, many, packed, to, width)
     else:
         # A kernel's cells follow each other, and so do the output channels' kernels.
-        near = dense and sk == taps and taps < lanes
+        near = dense and sk == taps and (taps < lanes or taps == _NINE)
         for c in range(c_low, c_high):
             whole = 0
             if near:
-                # Blocks read on beyond the cells; those rows lie under the first cell's.
+                # Blocks read on beyond the cells, but for three; those rows lie under the first's.
                 fitting = (len(weight) - source - c * sc - lanes) // sk + 1
-                whole = max(0, min(real, fitting)) // lanes * lanes
+                whole = max(0, real if taps == _THREE else min(real, fitting)) // lanes * lanes
             for j in range(0, whole, lanes):
                 here, to = source + c * sc + j * sk, at + c * width + j
-                if taps == _NINE:
+                if taps == _THREE:
+                    copy_thirds(weight, here, packed, to, c_size * width)
+                elif taps == _NINE:
                     _nine_columns(weight, here, sk, packed, to, c_size * width)
                 else:
                     transpose_to(

@@ -8,6 +8,7 @@ there these are laid side by side first.
 from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.simd import ROWS
+from convscape.kernels.cpu.tile import copy_block
 from convscape.kernels.cpu.transpose import transpose
 
 COMPETING = 512
@@ -26,7 +27,7 @@ def copy_columns(dy, steps, at, lines, pixels, real, width, panel):
         source = at + line * sh
         if sk == 1:
             for p in range(pixels):
-                copy_run(dy, source + p * sw, panel, to + p * width, real)
+                copy_block(dy, source + p * sw, panel, to + p * width, real)
         elif sw == 1:
             transpose(dy, source, sk, real, pixels, panel, to, width)
         else:

@@ -4,12 +4,15 @@ Columns (output channels, as a rule) are cut into blocks of the widest tile, the
 and of one, so that no more than a vector's lanes lie idle.
 """
 
+from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.jit import inlined, kernel
 from convscape.kernels.cpu.simd import SIMD, register_tile
 from convscape.kernels.cpu.simd_finish import finishing_tile
 
 WIDEST = SIMD.vectors
 """Vectors of the widest block."""
+
+_BYTES = SIMD.bits // 8
 
 _wide = register_tile(WIDEST)
 _two = register_tile(2)
@@ -61,6 +64,16 @@ def own_blocks(part, parts, columns, lanes):
         blocks * part // parts * widest,
         min(blocks * (part + 1) // parts * widest, columns),
     )
+
+
+@inlined
+def copy_block(source, at, target, to, real):
+    """Copy the `real` columns of a block, which are neighbours on both sides."""
+    widest = WIDEST * (_BYTES // source.itemsize)
+    if real == widest:  # a number that is known now: vectors are moved, no function is called
+        copy_run(source, at, target, to, widest)
+    else:
+        copy_run(source, at, target, to, real)
 
 
 @inlined
