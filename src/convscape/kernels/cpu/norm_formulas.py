@@ -9,7 +9,8 @@ dx = scale g + slope (x - center) + offset. And two numbers: the bound at or bel
 from typing import Any
 
 from convscape.kernels.cpu.planes import planes
-from convscape.kernels.cpu.rows import Some, Values, rows
+from convscape.kernels.cpu.row_values import Some, Values
+from convscape.kernels.cpu.rows import rows
 
 Result = tuple[Some, Some]
 

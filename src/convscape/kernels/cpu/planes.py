@@ -18,7 +18,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from convscape.kernels.cpu.memory import LINE
-from convscape.kernels.cpu.rows import Emitter, Formula, Some, members
+from convscape.kernels.cpu.row_values import Formula, Some
+from convscape.kernels.cpu.rows import Emitter, members
 
 TOGETHER = 4
 """Vectors at a time, each with sums of its own: an addition need not wait for the last."""

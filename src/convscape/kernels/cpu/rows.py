@@ -7,7 +7,8 @@ same from row to row, and sums, likewise one an element of a row, are added to b
     write[at + r step + c], sum[c] = formula(read[at + r step + c], known[c], sum[c])
 
 The vectors are emitted as LLVM IR: LLVM would have to prove that all these arrays are disjoint,
-and gives up. The caller promises it.
+and gives up. The caller promises it, and that nothing that is written is read: the last vector of a
+row is moved back inside, and what it shares with another is written twice.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from convscape.kernels.cpu.memory import LINE
+from convscape.kernels.cpu.row_values import Formula, Some, Values
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.simd_ends import merged
 
@@ -25,37 +27,6 @@ PAD = SIMD.bits // 32
 """Coefficients and sums are read in whole vectors: their arrays are as long as a multiple of it."""
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-
-Some = Sequence[Any]
-
-
-class Values:
-    """What a formula computes with: the operations on one vector."""
-
-    def __init__(self, builder: Any, vector: Any, fma: Any) -> None:
-        self.builder = builder
-        self.zero = ir.Constant(vector, [0.0] * vector.count)
-        self._fma = fma
-
-    def add(self, a: Any, b: Any) -> Any:
-        """The sum a + b."""
-        return self.builder.fadd(a, b)
-
-    def less(self, a: Any, b: Any) -> Any:
-        """The difference a - b."""
-        return self.builder.fsub(a, b)
-
-    def fma(self, a: Any, b: Any, c: Any) -> Any:
-        """The sum a b + c, rounded once: the same bits wherever it is computed."""
-        return self.builder.call(self._fma, [a, b, c])
-
-    def above(self, bound: Any, test: Any, value: Any) -> Any:
-        """0 where test <= bound, else the value: where one of the two is NaN, the value."""
-        return self.builder.select(self.builder.fcmp_ordered("<=", test, bound), self.zero, value)
-
-
-Formula = Callable[[Values, Some, Some, Some], tuple[Some, Some]]
-"""(operations, values read, coefficients, sums so far) -> (values to write, new sums)."""
 
 
 def rows(formula: Formula, together: int) -> Callable[..., None]:
