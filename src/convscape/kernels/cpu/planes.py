@@ -24,7 +24,7 @@ from convscape.kernels.cpu.rows import Emitter, members
 TOGETHER = 4
 """Vectors at a time, each with sums of its own: an addition need not wait for the last."""
 
-_LINES = 8  # of the cache, from which on a plane is worth writing past it
+_LINES = 8  # of a plane from which on it pays to write past the caches what it has for itself
 
 _I64 = ir.IntType(64)
 
@@ -73,7 +73,7 @@ class _Planes(Emitter):
         ]
         for place in (p for some in places for p in some):
             builder.store(self.values.zero, place)
-        past = self._past_lines(past, writes, count)
+        whole, shared = self._past_lines(past, writes, numbers)
 
         def plane(r: Any) -> None:
             start = builder.add(at, builder.mul(r, step))
@@ -86,12 +86,23 @@ class _Planes(Emitter):
                 for p, value in zip(places[u], found, strict=True):
                     builder.store(value, p)
 
-            self._either(past, writes, lambda direct: (
-                self._lines(count, target[0], vector) if direct else self._vectors(count, vector)
-            ))  # fmt: skip
+            def lines(direct: bool) -> None:
+                if direct:
+                    self._lines(count, target[0], vector)
+                else:
+                    self._vectors(count, vector)
+
+            def walk(direct: bool) -> None:
+                if direct:
+                    # What is written this way waits for memory: one vector at a time will do.
+                    self._loop(_I64(0), count, self.lanes, lambda c: vector(0, c, direct=True))
+                else:
+                    self._either(shared, writes, lines)
+
+            self._either(whole, writes, walk)
 
         self._loop(_I64(0), many, 1, plane)
-        self._settle(past, writes)
+        self._settle(builder.or_(whole, shared), writes)
         for n, total in enumerate(sums):
             taken = [builder.load(some[n]) for some in places]
             while len(taken) > 1:
@@ -127,16 +138,20 @@ class _Planes(Emitter):
                 with short:
                     vector(u, c, limit=builder.sub(count, c))
 
-    def _past_lines(self, past: Any, writes: Some, count: Any) -> Any:
-        """Whether to write past the caches: planes of many lines, which begin alike in all."""
+    def _past_lines(self, past: Any, writes: Some, numbers: Some) -> tuple[Any, Any]:
+        """Whether to write past the caches planes of whole lines, or those that share a few."""
         builder = self.builder
-        enough = _I64(_LINES * LINE // self.itemsize)
-        past = builder.and_(past, builder.icmp_signed(">=", count, enough))
+        _, step, count, at = numbers
+        line = LINE // self.itemsize
+        rest = builder.and_(count, _I64(line - 1))
+        even = builder.and_(past, builder.icmp_signed("==", rest, _I64(0)))
+        many = builder.icmp_signed(">=", count, _I64(_LINES * line))
+        shared = builder.and_(past, many)
         places = [builder.ptrtoint(p, _I64) for p in writes]
-        for place in places:
+        for place in places:  # they begin alike in all arrays
             apart = builder.and_(builder.sub(place, places[0]), _I64(LINE - 1))
-            past = builder.and_(past, builder.icmp_signed("==", apart, _I64(0)))
-        return past
+            shared = builder.and_(shared, builder.icmp_signed("==", apart, _I64(0)))
+        return self._past(even, writes, at, step), shared
 
     def _lines(self, count: Any, target: Any, vector: Callable[..., None]) -> None:
         """A plane that is written past the caches, but for the lines that it shares with others.
@@ -164,7 +179,6 @@ class _Planes(Emitter):
         low = edge(builder.neg(first))
         high = builder.sub(count, edge(builder.add(first, count)))
         through(_I64(0), low)
-        # What is written this way waits for memory: one vector at a time will do.
         self._loop(low, high, lanes, lambda c: vector(0, c, direct=True))
         through(high, count)
 

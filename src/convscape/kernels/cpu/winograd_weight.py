@@ -28,9 +28,7 @@ from convscape.kernels.cpu.winograd_weight_cells import put_cells, room_for_cell
 
 _BLOCK = 8 * ROWS  # output channels of one block: its sums are 432 KiB
 _TILES = 32  # tiles of a piece of a sum, about: points stay in L1; longer ones lose digits
-_MOST_POINTS = (
-    6 << 20
-)  # bytes of points of one chunk; fewer where half a core's share of L3 is less
+_MOST_POINTS = 6 << 20  # bytes of a chunk's points; half a core's share of L3 where that is less
 _FEW_BYTES = 2304 << 10  # sums of all channels that each core keeps near, in L2 or a share of L3
 _FEW_TILES = 96  # tiles of a thread that pay for transforming all its sums
 
