@@ -84,6 +84,12 @@ def test_the_kernels_agree_with_the_formula(shape: tuple[int, ...], dtype: Any) 
 
 def test_a_core_counts_on_a_share_of_the_last_cache() -> None:
     assert 0 < caches.last_cache() <= (16 << 20) * (os.cpu_count() or 1)
+    assert 0 < caches.core_share() <= min(16 << 20, caches.last_cache())
+
+
+@pytest.mark.parametrize(("listed", "cores"), [("0\n", 1), ("0-1", 2), ("0-3,8", 5), ("0,4", 2)])
+def test_cores_that_share_a_cache_are_counted(listed: str, cores: int) -> None:
+    assert caches._count(listed) == cores
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

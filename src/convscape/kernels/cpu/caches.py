@@ -47,7 +47,8 @@ def _largest() -> tuple[int, int]:
             found.append((size, _count((folder / "shared_cpu_list").read_text())))
         except (OSError, ValueError):
             continue  # another one may say
-    return max(found, default=(_USUAL, os.cpu_count() or 1))
+    largest = max(found, default=(0, 1))
+    return largest if largest[0] else (_USUAL, os.cpu_count() or 1)
 
 
 def _count(listed: str) -> int:

@@ -19,11 +19,8 @@ def copy_run(_context: Any, source: Any, at: Any, target: Any, to: Any, count: A
     """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointers = [
-            builder.gep(context.make_array(sig.args[n])(context, builder, args[n]).data, [args[m]])
-            for n, m in ((2, 3), (0, 1))
-        ]
-        cgutils.raw_memcpy(builder, *pointers, args[4], source.dtype.bitwidth // 8)
+        given, taken = _places(context, builder, sig, args)
+        cgutils.raw_memcpy(builder, taken, given, args[4], source.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     integer = types.intp
@@ -35,10 +32,7 @@ def copy_every_other(_context: Any, source: Any, at: Any, target: Any, to: Any, 
     """Set target[to + i] = source[at + 2 i] for i < count; they do not overlap."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        given, taken = (
-            builder.gep(context.make_array(sig.args[n])(context, builder, args[n]).data, [args[m]])
-            for n, m in ((0, 1), (2, 3))
-        )
+        given, taken = _places(context, builder, sig, args)
         size = source.dtype.bitwidth // 8
         lanes = SIMD.lanes(size)
 
@@ -70,10 +64,7 @@ def copy_thirds(_context: Any, source: Any, at: Any, target: Any, to: Any, step:
     """Set target[to + t step + i] = source[at + 3 i + t] for t < 3 and each lane i of a vector."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        given, taken = (
-            builder.gep(context.make_array(sig.args[n])(context, builder, args[n]).data, [args[m]])
-            for n, m in ((0, 1), (2, 3))
-        )
+        given, taken = _places(context, builder, sig, args)
         size = source.dtype.bitwidth // 8
         lanes = SIMD.lanes(size)
         every = ir.VectorType(given.type.pointee, 3 * lanes)
@@ -90,3 +81,12 @@ def copy_thirds(_context: Any, source: Any, at: Any, target: Any, to: Any, step:
 
     integer = types.intp
     return types.void(source, integer, target, integer, integer), generate
+
+
+def _places(context: Any, builder: Any, sig: Any, args: Any) -> tuple[Any, Any]:
+    """Where source[at] and target[to] are, the first four arguments of each copy."""
+    given, taken = (
+        builder.gep(context.make_array(sig.args[n])(context, builder, args[n]).data, [args[n + 1]])
+        for n in (0, 2)
+    )
+    return given, taken
