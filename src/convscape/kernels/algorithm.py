@@ -57,7 +57,7 @@ class Algorithm:
         module: Dotted path, imported on first use; None for the framework's own op. It has, for
             convolution `forward`, `input_grad` and `weight_grad`; for pooling `maximum`,
             `maximum_only`, `maximum_grad`, `pick`, `average` and `average_grad`; for batch_norm
-            `normalize`, `normalize_grad` and `record`, all with the signatures of
+            `normalize` and `normalize_grad`, all with the signatures of
             `convscape.kernels.reference`.
         refuses: The reason why it cannot solve a problem, or None when it can.
         cost: Predicted nanoseconds of one thread, see `convscape.kernels.cost`.

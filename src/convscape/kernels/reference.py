@@ -222,11 +222,6 @@ def normalize(
     return np.where(relu & (y <= 0), 0, y).astype(x.dtype), moments.astype(float)
 
 
-def record(running: Array, batch: Array, keep: float, take: float) -> None:
-    """Running = keep running + take batch, in place."""
-    running[:] = keep * running + take * batch
-
-
 def normalize_grad(
     dy: Array,
     x: Array,

@@ -4,23 +4,22 @@ Inside there is one convention: the batch's variance is biased, `decay` is what 
 keeps, `correction` what its count lacks. Each front translates its framework's own.
 """
 
-import numpy as np
 import torch
-from torch.autograd.graph import increment_version
 from torch.nn import functional
 
-from convscape.ops.batch_norm_grad import BatchNorm
+from convscape.ops.batch_norm_grad import KEEP, BatchNorm, Blend, record
 from convscape.ops.batch_norm_plan import (
+    INFERENCE,
+    MOMENTS,
+    TRAINING,
     Plan,
+    Tensor,
     channels_of,
     check,
-    check_channels,
     check_running,
     plan_of,
 )
-from convscape.ops.bridge import Array, array, needs_grad, tensor
-
-_RECORDED = (torch.float32, torch.float64)  # running statistics that our kernels update
+from convscape.ops.bridge import needs_grad
 
 
 def batch_norm(
@@ -79,24 +78,19 @@ def batch_norm(
             x, running_mean, running_var, weight, bias, training, momentum, eps, relu, residual,
             algorithm,
         )  # fmt: skip
-    plan = plan_of(x, algorithm)
-    check(plan.channels, x, weight, bias, residual)
-    check_running(plan.channels, x, running_mean, running_var, training)
+    wanted = TRAINING if training else INFERENCE
+    tensors = x, weight, bias, residual, running_mean, running_var
+    plan = plan_of(*tensors, wanted, algorithm)
     if plan.kernels is None:
         y = functional.batch_norm(
             x, running_mean, running_var, weight, bias, training, momentum, eps
         )
         return _finish(y, residual, relu)
-    if not training:
-        if plan.count == 0:
-            return _finish(x.clone(), residual, relu)
-        assert running_mean is not None
-        assert running_var is not None
-        statistics = array(running_mean), array(running_var)
-        return _normalize(plan, x, weight, bias, residual, statistics, eps, relu)[0]
-    return _train(
-        plan, x, weight, bias, running_mean, running_var, eps, 1 - momentum, 1, relu, residual
-    )
+    if training:
+        return _train(plan, *tensors, eps, 1 - momentum, 1, relu)
+    if plan.count == 0:
+        return _finish(x.clone(), residual, relu)
+    return _normalize(plan, *tensors, None, eps, relu)[0]
 
 
 def batch_norm_training(
@@ -142,15 +136,11 @@ def batch_norm_training(
         >>> mean
         tensor([1.])
     """
-    plan = None if torch.compiler.is_compiling() else plan_of(x, algorithm)
-    if plan is not None and plan.kernels is not None:
-        check(plan.channels, x, weight, bias, None)
-        for name, value in (("running_mean", running_mean), ("running_var", running_var)):
-            if value is not None:
-                check_channels(plan.channels, name, value, x)
-        return _train(
-            plan, x, weight, bias, running_mean, running_var, eps, decay, correction, False, None
-        )
+    if not torch.compiler.is_compiling():
+        tensors = x, weight, bias, None, running_mean, running_var
+        plan = plan_of(*tensors, MOMENTS, algorithm)
+        if plan.kernels is not None:
+            return _train(plan, *tensors, eps, decay, correction, False)
     y, mean, var = batch_norm_moments(x, weight, bias, eps, algorithm=algorithm)
     count = x.numel() // max(1, x.shape[1])
     update_moments(running_mean, running_var, mean, var, count, decay=decay, correction=correction)
@@ -196,15 +186,15 @@ def batch_norm_moments(
         check(channels_of(x), x, weight, bias, residual)
         y, moments = compiled.batch_norm_moments(x, weight, bias, residual, eps, relu, algorithm)
         return (y, *moments.to(x.dtype).unbind())
-    plan = plan_of(x, algorithm)
-    check(plan.channels, x, weight, bias, residual)
+    tensors = x, weight, bias, residual, None, None
+    plan = plan_of(*tensors, MOMENTS, algorithm)
     if plan.kernels is None:
         axes = (0, *range(2, x.dim()))
         var, mean = torch.var_mean(x.detach(), axes, correction=0)
         y = functional.batch_norm(x, None, None, weight, bias, True, 0.0, eps)
         return _finish(y, residual, relu), mean, var
-    y, found = _moments(plan, x, weight, bias, residual, eps, relu)
-    mean, var = tensor(found).to(x.dtype).unbind()
+    y, found = _moments(plan, *tensors, KEEP, eps, relu)
+    mean, var = found[:2].to(x.dtype).unbind()
     return y, mean, var
 
 
@@ -232,12 +222,8 @@ def update_moments(
         decay: What is kept: Keras's momentum, 1 - PyTorch's.
         correction: 1 stores the unbiased variance (PyTorch), 0 the biased one (Keras).
     """
-    with torch.no_grad():
-        if running_mean is not None:
-            running_mean.mul_(decay).add_(mean, alpha=1 - decay)
-        if running_var is not None:
-            unbiased = count / (count - correction) if count > correction else 1.0
-            running_var.mul_(decay).add_(var, alpha=(1 - decay) * unbiased)
+    unbiased = count / (count - correction) if count > correction else 1.0
+    record(running_mean, running_var, (mean, var), (decay, 1 - decay, (1 - decay) * unbiased))
 
 
 def _compiled(
@@ -265,47 +251,35 @@ def _compiled(
 
 
 def _train(
-    plan: Plan, x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None,
-    running_mean: torch.Tensor | None, running_var: torch.Tensor | None, eps: float, decay: float,
-    correction: int, relu: bool, residual: torch.Tensor | None,
+    plan: Plan, x: torch.Tensor, weight: Tensor, bias: Tensor, residual: Tensor, mean: Tensor,
+    var: Tensor, eps: float, decay: float, correction: int, relu: bool,
 ) -> torch.Tensor:  # fmt: skip
     """Y by our kernels, and the batch's statistics blended into the running ones."""
-    y, found = _moments(plan, x, weight, bias, residual, eps, relu)
     count = plan.count
     unbiased = count / (count - correction) if count > correction else 1.0
-    for running, batch, take in (
-        (running_mean, found[0], 1 - decay),
-        (running_var, found[1], (1 - decay) * unbiased),
-    ):
-        if running is None:
-            continue
-        if running.dtype not in _RECORDED or not running.is_cpu:
-            with torch.no_grad():
-                running.mul_(decay).add_(tensor(batch).to(running), alpha=take)
-            continue
-        plan.kernels.record(array(running), batch, decay, take)
-        if not running.is_inference():  # autograd notices that its value is another now
-            increment_version(running)
-    return y
+    blend = decay, 1 - decay, (1 - decay) * unbiased
+    return _moments(plan, x, weight, bias, residual, mean, var, blend, eps, relu)[0]
 
 
 def _moments(
-    plan: Plan, x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None,
-    residual: torch.Tensor | None, eps: float, relu: bool,
-) -> tuple[torch.Tensor, Array]:  # fmt: skip
+    plan: Plan, x: torch.Tensor, weight: Tensor, bias: Tensor, residual: Tensor, mean: Tensor,
+    var: Tensor, blend: Blend, eps: float, relu: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Y with the batch's statistics, and those: NaN where the batch is empty."""
     if plan.count == 0:
-        return _finish(x.clone(), residual, relu), np.full((2, *plan.channels), np.nan)
-    return _normalize(plan, x, weight, bias, residual, None, eps, relu)
+        found = torch.full((2, x.shape[1]), torch.nan, dtype=torch.float64)
+        record(mean, var, found, blend)
+        return _finish(x.clone(), residual, relu), found
+    return _normalize(plan, x, weight, bias, residual, mean, var, blend, eps, relu)
 
 
 def _normalize(
-    plan: Plan, x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None,
-    residual: torch.Tensor | None, statistics: tuple[Array, Array] | None, eps: float, relu: bool,
-) -> tuple[torch.Tensor, Array]:  # fmt: skip
-    """Y and the moments used, (2, C) in float64."""
-    found: list[Array] = []
-    given = x, weight, bias, residual, statistics, eps, relu, plan.kernels, found
+    plan: Plan, x: torch.Tensor, weight: Tensor, bias: Tensor, residual: Tensor, mean: Tensor,
+    var: Tensor, blend: Blend | None, eps: float, relu: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Y and the moments used, as in `BatchNorm.forward`."""
+    found: list[torch.Tensor] = []
+    given = x, weight, bias, residual, (mean, var), blend, eps, relu, plan, found
     if needs_grad(x, weight, bias, residual):
         y: torch.Tensor = BatchNorm.apply(*given)
     else:

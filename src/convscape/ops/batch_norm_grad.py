@@ -4,8 +4,14 @@ from typing import Any
 
 import torch
 from torch.autograd import Function
+from torch.autograd.graph import increment_version
 
-from convscape.ops.bridge import array, run, tensor, threads
+from convscape.ops.bridge import array, dtype_name, has_memory, results, run, tensor, threads
+
+Blend = tuple[float, float, float]
+"""What running statistics keep, and take of a batch's mean and of its variance."""
+
+KEEP: Blend = (1.0, 0.0, 0.0)
 
 
 class BatchNorm(Function):
@@ -13,26 +19,23 @@ class BatchNorm(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Any, weight: Any, bias: Any, residual: Any, statistics: Any, eps: Any,
-        relu: Any, kernels: Any, found: Any,
+        ctx: Any, x: Any, weight: Any, bias: Any, residual: Any, running: Any, blend: Any,
+        eps: Any, relu: Any, plan: Any, found: Any,
     ) -> Any:  # fmt: skip
-        """Normalize with `statistics` (mean and variance), or with the batch's if None.
+        """Normalize with the batch's moments, and `blend` them into the running ones if given.
 
-        The moments used, (2, C) in float64, are appended to the list `found`: as a result autograd
-        would keep them, and make zeros for their gradient.
+        With the running ones (mean and variance) where `blend` is None. The moments used are
+        appended to the list `found`, the first two rows of (2 or more, C) in float64: as a result
+        autograd would keep them, and make zeros for their gradient.
         """
-        y, moments = kernels.normalize(
-            array(x), _array(weight), _array(bias), statistics, eps, _array(residual), relu,
-            threads(),
-        )  # fmt: skip
+        y, moments = _normalized(x, weight, bias, residual, running, blend, eps, relu, plan)
         found.append(moments)
-        result = tensor(y)
         if ctx is not None:
             # y tells what ReLU let through; without a residual that is computed again from x.
-            kept = result if relu and residual is not None else None
+            kept = y if relu and residual is not None else None
             ctx.save_for_backward(x, weight, bias, kept)
-            ctx.given = moments, eps, statistics is None, relu, kernels
-        return result
+            ctx.given = moments, eps, blend is not None, relu, plan.kernels
+        return y
 
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
@@ -46,8 +49,8 @@ class BatchNorm(Function):
             dweight if wanted[1] else None,
             dbias if wanted[2] else None,
             passed if wanted[3] else None,
-            None, None, None, None, None,
-        )  # fmt: skip
+            *(None,) * 6,
+        )
 
 
 class BatchNormGrad(Function):
@@ -62,11 +65,19 @@ class BatchNormGrad(Function):
         if ctx is not None:
             ctx.save_for_backward(dy, x, weight, bias, y)
             ctx.given = moments, eps, training, relu
-        dx, passed, grads = kernels.normalize_grad(
-            array(dy), array(x), _array(y), _array(weight), _array(bias), moments, eps,
-            training, relu, threads(),
-        )  # fmt: skip
-        return tensor(dx), None if y is None else tensor(passed), *map(tensor, grads)
+        call = _bound_grad(dy, x, y, weight, bias, eps, training, relu, kernels)
+        if call is None:
+            *lying, passed, grads = kernels.normalize_grad(
+                array(dy), array(x), _array(y), _array(weight), _array(bias), array(moments)[:2],
+                eps, training, relu, threads(),
+            )  # fmt: skip
+            dx, passed, grads = map(tensor, (*lying, passed, grads))
+        else:
+            dx, grads, *others = results(call, x)
+            passed = others[0] if others else None
+            tensors = x, dy, y, passed, dx, weight, bias, moments, grads
+            call.fill(*[0 if t is None else t.data_ptr() for t in tensors])
+        return dx, None if y is None else passed, *grads.unbind()
 
     @staticmethod
     def backward(ctx: Any, *given: Any) -> Any:
@@ -84,7 +95,7 @@ class BatchNormGrad(Function):
                 if t is not None
             ]
             gamma = variables[2] if weight is not None else x.new_ones(x.shape[1])
-            found = tensor(moments).to(x.dtype)
+            found = moments[:2].to(x.dtype)
             results = formula(
                 variables[1], gamma, bias, y, found, eps, variables[0], training, relu
             )
@@ -127,6 +138,67 @@ def formula(
         count = x.numel() // x.shape[1]
         dx = dy - (dbias.reshape(shape) + normal * dweight.reshape(shape)) / count
     return dx * (weight * s).reshape(shape), dy, dweight, dbias
+
+
+def record(mean: Any, var: Any, batch: Any, blend: Blend) -> None:
+    """Blend a batch's mean and variance into the running ones, in place, by torch."""
+    keep, *take = blend
+    with torch.no_grad():
+        for running, value, part in zip((mean, var), batch, take, strict=True):
+            if running is not None:
+                running.mul_(keep).add_(value.to(running), alpha=part)
+
+
+def _normalized(
+    x: Any, weight: Any, bias: Any, residual: Any, running: Any, blend: Any, eps: Any, relu: Any,
+    plan: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Y and the moments; see `BatchNorm.forward`."""
+    call = None
+    if plan.direct:
+        key = threads(), blend, eps, relu
+        call = plan.calls.get(key, False)
+        if call is False:
+            call = plan.calls[key] = plan.kernels.bind(
+                x.shape, x.stride(), dtype_name(x.dtype), threads(), plan.given, blend is not None,
+                relu, eps, blend or KEEP,
+            )  # fmt: skip
+    if call is None:
+        statistics = None if blend is not None else tuple(map(array, running))
+        found = plan.kernels.normalize(
+            array(x), _array(weight), _array(bias), statistics, eps, _array(residual), relu,
+            threads(),
+        )  # fmt: skip
+        y, moments = map(tensor, found)
+        if blend is not None:
+            record(running[0], running[1], moments, blend)
+        return y, moments
+    y, moments = results(call, x, weight, bias, residual, *running)
+    tensors = x, residual, y, weight, bias, *running, moments
+    call.fill(*[0 if t is None else t.data_ptr() for t in tensors])
+    if blend is not None:
+        for moved in running:
+            if moved is not None and not moved.is_inference():  # autograd notices the new value
+                increment_version(moved)
+    return y, moments
+
+
+def _bound_grad(
+    dy: Any, x: Any, y: Any, weight: Any, bias: Any, eps: Any, training: Any, relu: Any,
+    kernels: Any,
+) -> Any:  # fmt: skip
+    """What the kernels bind for gradients of these tensors; None where they are told arrays."""
+    beside = [t for t in (y, weight, bias) if t is not None]
+    if not hasattr(kernels, "bind_grad") or not has_memory(x, dy, *beside):
+        return None
+    strides = x.stride()
+    alike = dy.stride() == strides and (y is None or y.stride() == strides)
+    if not alike or any(v is not None and v.stride() != (1,) for v in (weight, bias)):
+        return None
+    given = weight is not None, bias is not None, y is not None
+    return kernels.bind_grad(
+        x.shape, strides, dtype_name(x.dtype), threads(), given, training, relu, eps
+    )
 
 
 def _array(x: torch.Tensor | None) -> Any:

@@ -1,44 +1,92 @@
 """What batch normalization asks of its arguments, and which kernels compute it."""
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from convscape.arithmetic.errors import InputError
-from convscape.kernels import Problem, choose, load
-from convscape.ops.bridge import check_input, check_same, check_tensor, dtype_name
+from convscape.kernels import choose, load
+from convscape.ops.bridge import (
+    check_input,
+    check_same,
+    check_tensor,
+    has_memory,
+    kind,
+    problem,
+    remember,
+)
+
+Tensor = torch.Tensor | None
+
+TRAINING, INFERENCE, MOMENTS = "training", "inference", "moments"
+"""What a call asks for; the last is training that torch's rules for it do not apply to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What depends on the input's shape, dtype and device alone.
+    """What follows from the arguments' shapes, types and places in memory.
 
     Args:
         kernels: Our kernels, or None where the framework computes.
-        channels: The shape of one number a channel.
         count: Values a channel.
+        direct: Whether the kernels may be told the addresses of all tensors.
+        given: Which there are of weight, bias, residual, running mean and variance.
+        calls: What was bound, by all that it depends on beside.
     """
 
     kernels: Any
-    channels: tuple[int, ...]
     count: int
+    direct: bool
+    given: tuple[bool, ...]
+    calls: dict[Any, Any] = field(default_factory=dict)
 
 
-def plan_of(x: torch.Tensor, algorithm: str) -> Plan:
-    """The plan for this input; remembered, to keep a small call cheap."""
-    check_tensor(x, "input")
-    return _planned(x.shape, x.dtype, x.device, algorithm)
+_plans: dict[Any, Plan] = {}
 
 
-@lru_cache(maxsize=1024)
-def _planned(shape: torch.Size, dtype: torch.dtype, device: torch.device, algorithm: str) -> Plan:
-    channels = channels_of(torch.empty(shape, dtype=dtype, device="meta"))
-    problem = Problem("batch_norm", tuple(shape), dtype_name(dtype), device.type)
-    row = choose(problem, algorithm)
+def plan_of(
+    x: torch.Tensor, weight: Tensor, bias: Tensor, residual: Tensor, mean: Tensor, var: Tensor,
+    wanted: str, algorithm: str,
+) -> Plan:  # fmt: skip
+    """The plan, after all checks; what passed once is remembered, to keep a small call cheap."""
+    others = weight, bias, residual, mean, var
+    try:
+        key = kind(x), *[t if t is None else kind(t) for t in others], wanted, algorithm
+    except AttributeError:  # no tensors
+        for name, t in zip(("input", *_NAMES), (x, *others), strict=True):
+            if t is not None or name == "input":
+                check_tensor(t, name)
+        raise
+    found = _plans.get(key)
+    return found or remember(_plans, key, _planned(x, others, wanted, algorithm))
+
+
+_NAMES = "weight", "bias", "residual", "running_mean", "running_var"
+
+
+def _planned(x: torch.Tensor, others: tuple[Tensor, ...], wanted: str, algorithm: str) -> Plan:
+    weight, bias, residual, *running = others
+    channels = channels_of(x)
+    check(channels, x, weight, bias, residual)
+    if wanted == MOMENTS:
+        for name, value in zip(_NAMES[3:], running, strict=True):
+            if value is not None:
+                check_channels(channels, name, value, x)
+    else:
+        check_running(channels, x, running[0], running[1], wanted == TRAINING)
+    row = choose(problem("batch_norm", x), algorithm)
     kernels = None if row.module is None else load(row)
-    return Plan(kernels, channels, shape.numel() // max(1, shape[1]))
+    given = tuple(t is not None for t in others)
+    direct = hasattr(kernels, "bind") and has_memory(x) and all(
+        t is None or _lies(t, x.stride() if t is residual else (1,), x) for t in others
+    )  # fmt: skip
+    return Plan(kernels, x.numel() // max(1, x.shape[1]), direct, given)
+
+
+def _lies(t: torch.Tensor, strides: tuple[int, ...], x: torch.Tensor) -> bool:
+    """Whether a tensor beside x can be told by its address."""
+    return has_memory(t) and t.dtype == x.dtype and t.is_cpu and t.stride() == strides
 
 
 def channels_of(x: torch.Tensor) -> tuple[int, ...]:

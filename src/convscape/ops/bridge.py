@@ -1,7 +1,7 @@
 """Between torch and NumPy: memory shared both ways, and one team of threads."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -9,6 +9,10 @@ import torch
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels import Problem
+from convscape.kernels.cpu import memory
+
+if TYPE_CHECKING:  # Numba is loaded with the first call
+    from convscape.kernels.cpu.bound import Bound
 
 Array = np.ndarray[Any, np.dtype[Any]]
 T = TypeVar("T")
@@ -17,6 +21,9 @@ PLAIN = torch.Tensor, torch.nn.Parameter
 """Classes of tensors that have memory of their own."""
 
 _PLANS = 1024  # settings that an op remembers
+
+TYPES = {np.dtype(name): getattr(torch, name) for name in ("float32", "float64", "uint8", "int32")}
+"""Torch's names of the types that kernels write."""
 
 _DTYPES = {d: str(d).removeprefix("torch.") for d in vars(torch).values() if type(d) is torch.dtype}
 
@@ -79,6 +86,26 @@ def has_memory(*tensors: torch.Tensor) -> bool:
     its address, where its array is refused.
     """
     return all(type(x) in PLAIN for x in tensors)
+
+
+def results(call: "Bound", x: torch.Tensor, *others: torch.Tensor | None) -> list[torch.Tensor]:
+    """The tensors that a call fills from the memory of x and others, which a recording holds."""
+    recorded = memory.recorded()
+    found = []
+    for result in call.results:
+        if result.large or recorded is not None:
+            y = tensor(result.kept())
+        else:
+            dtype = TYPES[result.dtype]
+            y = x.new_empty_strided(result.shape, result.strides, dtype=dtype)
+        if type(y) is not torch.Tensor:
+            raise TypeError(f"a kernel needs memory to write to, and this mode gives {type(y)}")
+        found.append(y)
+    if recorded is not None:
+        for read in (x, *others):
+            if read is not None:
+                recorded.hold(read, read.data_ptr())
+    return found
 
 
 def remember(plans: dict[Any, T], key: Any, plan: T) -> T:

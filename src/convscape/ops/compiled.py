@@ -18,6 +18,7 @@ from convscape.kernels import choose
 from convscape.ops import pool
 from convscape.ops.bridge import empty_like, problem
 from convscape.ops.compiled_norm import batch_norm_inference, batch_norm_moments
+from convscape.ops.pool_plan import windows_of
 
 __all__ = ["avg_pool2d", "batch_norm_inference", "batch_norm_moments", "max_pool2d"]
 
@@ -72,7 +73,7 @@ def _(
     algorithm: Any,
 ) -> Any:  # fmt: skip
     given = kernel, stride, _padding(name, padding), dilation, ceil_mode
-    shape = (*x.shape[:2], *pool._windows(x.shape, *given)[1].outputs(x.shape[2:]))
+    shape = (*x.shape[:2], *windows_of(x.shape, *given)[1].outputs(x.shape[2:]))
     return empty_like(x, shape), empty_like(x, shape).long()
 
 
@@ -117,7 +118,7 @@ def _(
     x: Any, kernel: Any, stride: Any, name: Any, padding: Any, ceil_mode: Any, include: Any,
     divisor: Any, algorithm: Any,
 ) -> Any:  # fmt: skip
-    geometry = pool._windows(x.shape, kernel, stride, _padding(name, padding), 1, ceil_mode)[1]
+    geometry = windows_of(x.shape, kernel, stride, _padding(name, padding), 1, ceil_mode)[1]
     return empty_like(x, (*x.shape[:2], *geometry.outputs(x.shape[2:])))
 
 
@@ -129,7 +130,7 @@ def avg_pool2d_backward(
     """The gradient of `avg_pool2d`; averaging is linear, so any input will do."""
     x = empty_like(dy, (*dy.shape[:2], *spatial)).zero_()
     given = kernel, stride, _padding(name, padding), ceil_mode, include, divisor
-    geometry = pool._windows(x.shape, *given[:3], 1, ceil_mode)[1]
+    geometry = windows_of(x.shape, *given[:3], 1, ceil_mode)[1]
     if choose(problem("pooling", x, geometry), algorithm).module is None:
         # Inside a node autograd records none of torch's ops; a vjp does.
         pull: Any = torch.func.vjp(lambda t: pool.avg_pool2d(t, *given), x)[1]

@@ -83,7 +83,7 @@ def batch_norm_backward(
         dx, passed, dweight, dbias = (r.to(x.dtype) for r in results)
     else:
         dx, passed, dweight, dbias = BatchNormGrad.apply(
-            dy, x, weight, bias, y, array(moments), eps, training, relu, load(row)
+            dy, x, weight, bias, y, moments, eps, training, relu, load(row)
         )
         # An op's results may not share memory.
         dbias = dbias.clone()

@@ -11,7 +11,7 @@ from torch.autograd import Function
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory
-from convscape.ops.bridge import array, dtype_name, has_memory, run, tensor, threads
+from convscape.ops.bridge import array, dtype_name, has_memory, results, run, tensor, threads
 
 
 def bound(
@@ -38,16 +38,7 @@ def filled(
     packed: int = 0,
 ) -> torch.Tensor:  # fmt: skip
     """The result of what `bound` found, given an array for the bias and packed weights' address."""
-    recorded = memory.recorded()
-    if call.large or recorded is not None:
-        y = tensor(call.kept())
-    else:
-        y = x.new_empty_strided(call.shape, call.strides)
-    if type(y) is not torch.Tensor:
-        raise TypeError(f"a kernel needs memory to write to, and this mode gives {type(y)}")
-    if recorded is not None:
-        for read in (x, weight):
-            recorded.hold(read, read.data_ptr())
+    (y,) = results(call, x, weight)
     call.fill(x.data_ptr(), weight.data_ptr(), packed, y.data_ptr(), bias, relu)
     return y
 

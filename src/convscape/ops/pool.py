@@ -1,20 +1,17 @@
 """Two-dimensional maximum and average pooling."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
-import numpy as np
 import torch
 from torch.nn import functional
 
-from convscape.arithmetic.average import divisors
 from convscape.arithmetic.errors import InputError
 from convscape.arithmetic.geometry import Geometry
-from convscape.arithmetic.padding import Padding, ceiled
-from convscape.kernels import Problem, choose, load
-from convscape.ops.bridge import Array, array, check_input, needs_grad, tensor, threads
-from convscape.ops.pool_grad import _Average, _Maximum
+from convscape.arithmetic.padding import Padding
+from convscape.ops.bridge import check_input, needs_grad
+from convscape.ops.pool_grad import Average, Maximum
+from convscape.ops.pool_plan import plan_of
 
 
 @overload
@@ -144,9 +141,10 @@ def avg_pool2d(
         return y
     if divisor_override == 0:
         raise InputError("divisor_override must not be 0", "0", "leave it None for the cell count")
-    plain, geometry, kernels = _plan(x, algorithm, kernel_size, stride, padding, 1, ceil_mode)
-    counts = _divisors(plain, geometry, x.shape[2:], count_include_pad, divisor_override)
-    if kernels is None:
+    counted = count_include_pad, divisor_override
+    plan = plan_of(x, algorithm, kernel_size, stride, padding, 1, ceil_mode, *counted)
+    if plan.kernels is None:
+        geometry, counts = plan.geometry, plan.divisors
         # One average for all dialects: torch's sum, divided by our counts.
         total = functional.avg_pool2d(
             functional.pad(x, _flat_padding(geometry)), geometry.kernel, _strides(geometry),
@@ -154,9 +152,9 @@ def avg_pool2d(
         )  # fmt: skip
         return total / torch.as_tensor(counts[0][:, None] * counts[1], dtype=x.dtype).to(x.device)
     if needs_grad(x):
-        result: torch.Tensor = _Average.apply(x, geometry, counts, kernels)
+        result: torch.Tensor = Average.apply(x, plan)
         return result
-    return tensor(kernels.average(array(x), geometry, counts, threads()))
+    return plan.average(x)
 
 
 def _max_pool(
@@ -176,10 +174,9 @@ def _max_pool(
         given = compiled.two(kernel_size), step, *compiled.spelled(padding)
         y, where = compiled.max_pool2d(x, *given, compiled.two(dilation), ceil_mode, algorithm)
         return y, where if return_indices else None
-    _, geometry, kernels = _plan(
-        x, algorithm, kernel_size, stride, padding, dilation, ceil_mode
-    )  # fmt: skip
-    if kernels is None:
+    plan = plan_of(x, algorithm, kernel_size, stride, padding, dilation, ceil_mode)
+    geometry = plan.geometry
+    if plan.kernels is None:
         low = functional.pad(x, _flat_padding(geometry), value=-torch.inf)
         dilations = tuple(w.dilation for w in geometry.windows)
         y, where = functional.max_pool2d(
@@ -191,76 +188,12 @@ def _max_pool(
         (top, _), (left, _) = (w.padding for w in geometry.windows)
         return y, (where // width - top) * x.shape[-1] + where % width - left
     if needs_grad(x):
-        y, where = _Maximum.apply(x, geometry, kernels)
+        y, where = Maximum.apply(x, plan)
     elif not return_indices:
-        return tensor(kernels.maximum_only(array(x), geometry, threads())), None
+        return plan.maximum_only(x), None
     else:
-        found, cell = kernels.maximum(array(x), geometry, threads())
-        y, where = tensor(found), tensor(cell)
+        y, where = plan.maximum(x)
     return y, _indices(where, geometry, x.shape[-1]) if return_indices else None
-
-
-def _plan(x: torch.Tensor, algorithm: str, *given: Any) -> tuple[Geometry, Geometry, Any]:
-    """What `_windows` says, and our kernels or None; remembered, to keep a small call cheap."""
-    try:
-        return _planned(x.shape, x.dtype, x.device, algorithm, *given)
-    except TypeError:  # a list cannot be remembered
-        fixed = (tuple(v) if isinstance(v, list) else v for v in given)
-        return _planned(x.shape, x.dtype, x.device, algorithm, *fixed)
-
-
-@lru_cache(maxsize=1024, typed=True)
-def _planned(
-    shape: torch.Size, dtype: torch.dtype, device: torch.device, algorithm: str, *given: Any
-) -> tuple[Geometry, Geometry, Any]:
-    plain, slid = _windows(shape, *given)
-    name = str(dtype).removeprefix("torch.")
-    row = choose(Problem("pooling", tuple(shape), name, device.type, slid), algorithm)
-    return plain, slid, None if row.module is None else load(row)
-
-
-def _windows(
-    shape: Sequence[int],
-    kernel: int | Sequence[int],
-    stride: int | Sequence[int] | None,
-    padding: Padding | Sequence[Padding],
-    dilation: int | Sequence[int],
-    ceil_mode: bool,
-) -> tuple[Geometry, Geometry]:
-    """The windows as configured, and as they slide (with `ceil_mode` their padding stretched)."""
-    channels = max(1, shape[1])
-    plain = Geometry.of(
-        shape[2:], kernel, kernel if stride is None else stride, padding, dilation,
-        in_channels=channels, out_channels=channels, groups=channels,
-    )  # fmt: skip
-    for axis, w in enumerate(plain.windows):
-        if max(w.padding) > w.extent // 2:
-            raise InputError(
-                "pooling's padding must be at most half the window's extent",
-                f"axis {axis}: padding {w.padding}, extent {w.extent}",
-                "pad less, or pad the input before pooling",
-            )
-    slid = plain
-    if ceil_mode:
-        windows = tuple(ceiled(w, n) for w, n in zip(plain.windows, shape[2:], strict=True))
-        slid = Geometry(windows, channels, channels, channels)
-    slid.output_shape(shape[2:])  # raises where the window does not fit
-    return plain, slid
-
-
-@lru_cache(maxsize=256)
-def _divisors(
-    plain: Geometry, slid: Geometry, spatial: tuple[int, ...], include: bool, override: int | None
-) -> tuple[Array, ...]:
-    """What to divide by, as a factor for each output row and each output column."""
-    counts = []
-    for w, n, p in zip(slid.windows, spatial, plain.windows, strict=True):
-        counted = divisors(w, n, p.padding if include else (0, 0))
-        # A window over nothing but uncounted padding sums to 0 and is left so.
-        counts.append(np.maximum(np.array(counted, float), 1))
-    if override is None:
-        return tuple(counts)
-    return np.full(len(counts[0]), float(override)), np.ones(len(counts[1]))
 
 
 def _indices(where: torch.Tensor, geometry: Geometry, width: int) -> torch.Tensor:

@@ -27,8 +27,9 @@ import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import gemm_lines
+from convscape.kernels.cpu.bound import Bound, Result
 from convscape.kernels.cpu.clear import clear
-from convscape.kernels.cpu.gemm_call import Bound, Padded, call_of, correlate
+from convscape.kernels.cpu.gemm_call import Padded, call_of, correlate
 from convscape.kernels.cpu.gemm_folded import folded, folded_weight, unfold
 from convscape.kernels.cpu.gemm_pack import packed
 from convscape.kernels.cpu.gemm_pointwise import pointwise
@@ -139,7 +140,8 @@ def bind(
     )  # fmt: skip
     if packs and not call.packs:  # weights that threads do not pack for themselves
         return None
-    return Bound.of(outputs, np.dtype(dtype), call if pads is None else Padded(call, pads))
+    result = Result.of(outputs, dtype, True)
+    return Bound((result,), call if pads is None else Padded(call, pads))
 
 
 def input_grad(

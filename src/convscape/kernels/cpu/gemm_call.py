@@ -4,7 +4,6 @@ A small convolution takes as long as the Python around it. So a call is divided:
 the way, the sizes and the strides, and what is left to do wants to know where the memory lies.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,13 +12,13 @@ import numpy as np
 
 from convscape.kernels.cpu import gemm_pack
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.bound import Launch, lies_at, place
 from convscape.kernels.cpu.clip import bounds
 from convscape.kernels.cpu.gemm_pixels import correlate_part
 from convscape.kernels.cpu.gemm_problem import Products
 from convscape.kernels.cpu.gemm_way import way_of
-from convscape.kernels.cpu.layout import Array, Pads, empty, flat
+from convscape.kernels.cpu.layout import Array, Pads, flat
 from convscape.kernels.cpu.simd import SIMD
-from convscape.kernels.cpu.threads import launch
 
 _SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
 _NO_STRIDES = (0, 0, 0, 0, 0)
@@ -58,7 +57,6 @@ def correlate(
     call(address(memory), address(given), at, address(y), bias, relu)
 
 
-@dataclass(frozen=True, slots=True)
 class Call:
     """A call of which all is known but where things lie.
 
@@ -68,57 +66,37 @@ class Call:
         no_bias: Zeros, a bias in whole vectors a group.
         numbers: Arguments of the kernel: sizes to way.
         rest: Those behind the bounds.
-        plain: All of them, without a bias or bounds.
     """
 
-    threads: int
-    packs: bool
-    no_bias: Array
-    numbers: tuple[Any, ...]
-    rest: tuple[Any, ...]
-    plain: tuple[Any, ...]
+    def __init__(
+        self, threads: int, packs: bool, no_bias: Array, numbers: tuple[Any, ...],
+        rest: tuple[Any, ...],
+    ) -> None:  # fmt: skip
+        self.threads, self.packs = threads, packs
+        self._no_bias, self._numbers, self._rest = no_bias, numbers, rest
+        self._none = workspace.address(no_bias)
+        self._launches: dict[tuple[float, float], Launch] = {}
 
     def __call__(
         self, x: int, weight: int, packed: int, y: int, bias: Array | None, relu: bool | float
     ) -> None:
         """Compute, given the addresses of the input, of weights or packed ones, and of y."""
-        given = self.plain
-        if bias is not None:
-            blocks = _in_blocks(bias, self.no_bias, self.numbers[2])
-            given = *self.numbers, blocks, bounds(relu), *self.rest
-        elif relu is not False:
-            given = *self.numbers, self.no_bias, bounds(relu), *self.rest
-        launch(correlate_part, self.threads, (x, weight, packed, y), *given)
+        limits = bounds(relu)
+        launch = self._launches.get(limits)
+        if launch is None:
+            launch = self._launches[limits] = self._launch(limits)
+        if bias is None:
+            launch(x, weight, packed, y, self._none)
+        else:
+            blocks = _in_blocks(bias, self._no_bias, self._numbers[2])
+            launch(x, weight, packed, y, workspace.address(blocks))
 
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A convolution, or a gradient of one, of which all is known but where things lie.
-
-    Args:
-        shape: (N, K, H', W') of the result.
-        strides: Its, in elements: channels-last without gaps.
-        dtype: Its element type.
-        fill: What computes it, called as a `Call` is.
-        large: Whether it is made of memory that is kept (`convscape.kernels.cpu.memory`).
-    """
-
-    shape: tuple[int, int, int, int]
-    strides: tuple[int, int, int, int]
-    dtype: np.dtype[Any]
-    fill: Callable[[int, int, int, int, Array | None, bool | float], None]
-    large: bool
-
-    @staticmethod
-    def of(shape: tuple[int, int, int, int], dtype: np.dtype[Any], fill: Any) -> "Bound":
-        """For a result of this shape."""
-        n, k, h, w = shape
-        large = workspace.keeps(n * k * h * w * dtype.itemsize)
-        return Bound(shape, (h * w * k, 1, w * k, k), dtype, fill, large)
-
-    def kept(self) -> Array:
-        """The result of a large one, to be filled."""
-        return empty(self.shape, self.dtype, True)
+    def _launch(self, limits: tuple[float, float]) -> Launch:
+        none, places = self._no_bias, tuple(map(place, range(4)))
+        bias = lies_at(4, len(none), none.dtype)
+        return Launch(
+            correlate_part, self.threads, places, *self._numbers, bias, limits, *self._rest
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +142,7 @@ def call_of(
     wide = groups * -(-k // lanes) * lanes
     sizes = elements, weights, way.room or wide * c * r * s, outputs
     numbers = sizes, strides or _NO_STRIDES, products.shape, tuple(way)
-    none, rest = np.zeros(wide, dtype), (lanes, products.table)
-    plain = *numbers, none, bounds(False), *rest
-    return Call(threads, way.room > 0, none, numbers, rest, plain)
+    return Call(threads, way.room > 0, np.zeros(wide, dtype), numbers, (lanes, products.table))
 
 
 def _in_blocks(bias: Array, none: Array, shape: tuple[int, ...]) -> Array:

@@ -20,9 +20,9 @@ import numpy as np
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import gemm_weight_lines, gemm_weight_wide
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.bound import Bound
 from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.gemm_call import Bound
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import (
     Array,

@@ -10,7 +10,6 @@ turned into a panel, which stays in the L2 cache while all rows pass by. The lin
 enough to pay for reading and writing the tile.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
@@ -19,15 +18,14 @@ import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.bound import Bound, Launch, Result, place
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch
-from convscape.kernels.cpu.gemm_call import Bound
 from convscape.kernels.cpu.gemm_weight_copies import COMPETING, copy_columns, copy_rows
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, Pads, flat, is_channels_last, padded, weight_shaped
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
-from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.transpose import transpose
 
@@ -189,12 +187,11 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
         steps = sn, 1, sh, sw
     given, given_steps = flat(dy)
     last = is_channels_last(x)
-    plan = _plan(geometry, steps, dy.shape, given_steps, last, x.itemsize, threads)
-    dw = workspace.empty(plan.slabs * prod(geometry.weight_shape), x.dtype)
-    plan.fill(
-        tuple(map(workspace.address, (memory, given, dw))), (len(memory), len(given), len(dw))
-    )
-    total = dw if plan.slabs == 1 else dw.reshape(plan.slabs, -1).sum(0)
+    sizes = len(memory), len(given)
+    slabs, fill = _plan(geometry, steps, dy.shape, given_steps, sizes, last, x.itemsize, threads)
+    dw = workspace.empty(slabs * prod(geometry.weight_shape), x.dtype)
+    fill(*map(workspace.address, (memory, given, dw)))
+    total = dw if slabs == 1 else dw.reshape(slabs, -1).sum(0)
     return weight_shaped(total, geometry, last)
 
 
@@ -209,22 +206,21 @@ def bind(
     n, c, h, w = x_shape
     pads = Pads.of(x_shape, _last(x_shape), padding, kind, threads)
     padded_shape = n, c, h + sum(padding[0]), w + sum(padding[1])
-    plan = _plan(
-        geometry, _last(padded_shape), dy_shape, _last(dy_shape), True, kind.itemsize, threads
-    )
-    if plan.slabs > 1:
+    slabs, launch = _plan(
+        geometry, _last(padded_shape), dy_shape, _last(dy_shape),
+        (prod(padded_shape), prod(dy_shape)), True, kind.itemsize, threads,
+    )  # fmt: skip
+    if slabs > 1:
         return None
-    sizes = prod(padded_shape), prod(dy_shape), prod(geometry.weight_shape)
 
     def fill(x: int, dy: int, _packed: int, dw: int, _bias: object, _relu: object) -> None:
         if pads is None:
-            plan.fill((x, dy, dw), sizes)
+            launch(x, dy, dw)
             return
         room = pads(x)  # lives as long as this call
-        plan.fill((workspace.address(room), dy, dw), sizes)
+        launch(workspace.address(room), dy, dw)
 
-    k, group, r, s = geometry.weight_shape
-    return Bound.of((k, group, r, s), kind, fill)
+    return Bound((Result.of(geometry.weight_shape, kind, True),), fill)
 
 
 def _last(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
@@ -233,39 +229,16 @@ def _last(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     return h * w * c, 1, w * c, c
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What a call is, arrays apart: arguments of the kernel, and the threads to use."""
-
-    steps: tuple[int, ...]
-    given_steps: tuple[int, ...]
-    rows: Array
-    grid: tuple[int, int, int]
-    channels: tuple[int, int, int]
-    way: _Way
-    threads: int
-    like: Array
-
-    @property
-    def slabs(self) -> int:
-        """Sums of all weights, still to be added up where they are several."""
-        return self.threads if self.way.split == _PIXELS else 1
-
-    def fill(self, places: tuple[int, ...], sizes: tuple[int, ...]) -> None:
-        """Compute, given where x, dy and dw begin and how many elements they have."""
-        launch(
-            _weight_part, self.threads,
-            places, sizes, self.steps, self.given_steps, self.rows, self.grid, self.channels,
-            self.way, self.like,
-        )  # fmt: skip
-
-
 @lru_cache(maxsize=1024)
 def _plan(
     geometry: Geometry, x_steps: tuple[int, ...], shape: tuple[int, ...],
-    dy_steps: tuple[int, ...], last: bool, itemsize: int, threads: int,
-) -> _Plan:  # fmt: skip
-    """For an input with these steps, padding counted, and dy of this shape and with its steps."""
+    dy_steps: tuple[int, ...], sizes: tuple[int, int], last: bool, itemsize: int, threads: int,
+) -> tuple[int, Launch]:  # fmt: skip
+    """How many slabs of sums there are, and what fills them, told where x, dy and they begin.
+
+    For an input with these steps, padding counted, and dy of this shape and with its steps; of so
+    many elements.
+    """
     groups, (k, c, r, s), lanes = geometry.groups, geometry.weight_shape, SIMD.lanes(itemsize)
     height, width = geometry.windows
     sn, sc, sh, sw = x_steps
@@ -279,9 +252,13 @@ def _plan(
     copies = sc == 1 and steps[3] * itemsize % COMPETING == 0
     split = _split(threads, len(rows) // ROWS, -(-k // groups // lanes), n * h * w, copies)
     grid = (n, 1, h * w) if joined else (n, h, w)
-    like = np.empty(0, f"f{itemsize}")
-    channels = groups, c, k // groups
-    return _Plan(steps, dy_steps, rows, grid, channels, _Way(split, copies, lanes), threads, like)
+    slabs = threads if split == _PIXELS else 1
+    return slabs, Launch(
+        _weight_part, threads,
+        (place(0), place(1), place(2)), (*sizes, slabs * prod(geometry.weight_shape)), steps,
+        dy_steps, rows, grid, (groups, c, k // groups), _Way(split, copies, lanes),
+        np.empty(0, f"f{itemsize}"),
+    )  # fmt: skip
 
 
 def _padding(geometry: Geometry) -> tuple[tuple[int, int], tuple[int, int]]:

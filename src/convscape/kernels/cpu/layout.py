@@ -13,6 +13,7 @@ import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory
+from convscape.kernels.cpu.bound import Launch, place
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.scratch import at_address
@@ -95,6 +96,23 @@ def lies_last(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return all(m == 1 or s == d for m, s, d in zip(shape, strides, dense, strict=True))
 
 
+def order_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool | None:
+    """Whether an (N, C, H, W) array without gaps is in channels-last memory; None for others.
+
+    Args:
+        shape: Its shape.
+        strides: Its strides, in elements.
+    """
+    if 0 in shape:
+        return None
+    if lies_last(shape, strides):
+        return True
+    _, c, h, w = shape
+    dense = c * h * w, h * w, w, 1
+    plain = all(m == 1 or s == d for m, s, d in zip(shape, strides, dense, strict=True))
+    return False if plain else None
+
+
 def padded(
     x: Array,
     padding: tuple[tuple[int, int], tuple[int, int]],
@@ -143,16 +161,12 @@ class Pads:
     Args:
         elements: Of the padded memory.
         dtype: Its element type.
-        threads: Threads to copy with.
-        size: Elements of the input.
-        numbers: The kernel's last arguments.
+        launch: What fills it, given the addresses of the input and of the memory.
     """
 
     elements: int
     dtype: np.dtype[Any]
-    threads: int
-    size: int
-    numbers: tuple[Any, ...]
+    launch: Launch
 
     @staticmethod
     def of(
@@ -165,14 +179,17 @@ class Pads:
             return None
         n, c, h, w = shape
         grid = h + top + bottom, w + left + right
-        given = tuple(strides), tuple(shape), grid, (top, left), np.zeros(1, dtype)
-        return Pads(n * prod(grid) * c, dtype, threads, prod(shape), given)
+        elements = n * prod(grid) * c
+        launch = Launch(
+            pad_part, threads, (place(0), place(1)), (prod(shape), elements), tuple(strides),
+            tuple(shape), grid, (top, left), np.zeros(1, dtype),
+        )  # fmt: skip
+        return Pads(elements, dtype, launch)
 
     def __call__(self, x: int) -> Array:
         """The padded memory of the input at this address."""
         out = memory.empty(self.elements, self.dtype)
-        places = x, memory.address(out)
-        launch(pad_part, self.threads, places, (self.size, self.elements), *self.numbers)
+        self.launch(x, memory.address(out))
         return out
 
 

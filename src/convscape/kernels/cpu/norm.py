@@ -27,12 +27,29 @@ import numpy as np
 
 from convscape.kernels.cpu import caches, memory
 from convscape.kernels.cpu import norm_parts as parts
-from convscape.kernels.cpu.jit import entry
+from convscape.kernels.cpu.bound import Bound, Launch, Result, place
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.norm_planes import FROM as PLANES_FROM
-from convscape.kernels.cpu.threads import launch
 
 _SPLIT_FROM = 1 << 16  # elements, about 30 microseconds of one thread
+
+
+class Given(NamedTuple):
+    """What a normalization is given beside x and the moments.
+
+    Args:
+        weight: Whether there is a gamma.
+        bias: Whether there is a beta.
+        residual: Whether a tensor is added; backward: whether y is given.
+        mean: Whether there is a running mean.
+        var: Whether there is a running variance.
+    """
+
+    weight: bool
+    bias: bool
+    residual: bool
+    mean: bool = False
+    var: bool = False
 
 
 def normalize(
@@ -61,29 +78,81 @@ def normalize(
         y, like x and in x's memory order; and the mean and biased variance, (2, C) in float64.
     """
     layout = _layout(x.shape, x.strides, x.itemsize)
-    shape = layout.panel
-    given = _memory(x, layout)
-    added = given if residual is None else _memory(residual, layout)
-    y = memory.empty(given.size, given.dtype)
-    moments = np.empty((2, shape[1]))
+    given = Given(weight is not None, bias is not None, residual is not None)
+    call = _forward(
+        x.shape, layout.last, x.dtype, threads, given, statistics is None, relu, epsilon, _KEEP
+    )
+    y, found = (result.kept() for result in call.results)
     if statistics is not None:
-        moments[0], moments[1] = statistics
-    past = caches.exceeds((2 if residual is None else 3) * x.nbytes)
-    threads = _threads(x, threads)
-    if shape[2] >= PLANES_FROM:
-        launch(
-            parts.forward_planes, threads,
-            given, added, y, shape, _vector(weight, x), _vector(bias, x), moments,
-            float(epsilon), statistics is None, residual is not None, relu, past,
-        )  # fmt: skip
-        return _shaped(y, x, layout), moments
-    _steps(
-        parts.forward_part, shape, threads, statistics is None,
-        given, added, y, shape, _vector(weight, x), _vector(bias, x), moments,
-        np.empty((threads, 2, shape[1])), float(epsilon), statistics is None,
-        residual is not None, relu, past,
+        found[0], found[1] = statistics
+    held = [
+        _memory(x, layout), None if residual is None else _memory(residual, layout), y,
+        _vector(weight, x), _vector(bias, x), None, None, found,
+    ]  # fmt: skip
+    call.fill(*map(_address, held))
+    return y, found[:2]
+
+
+@lru_cache(maxsize=1024)
+def bind(
+    shape: tuple[int, ...], strides: tuple[int, ...], dtype: str, threads: int,
+    given: tuple[bool, ...], training: bool, relu: bool, epsilon: float,
+    blend: tuple[float, float, float],
+) -> Bound | None:  # fmt: skip
+    """`normalize` where all but the addresses is known, running moments included.
+
+    Args:
+        shape: Of x.
+        strides: Its, in elements.
+        dtype: Of all but the moments.
+        threads: Threads to use.
+        given: A `Given`; parameters and running moments without gaps, a residual like x.
+        training: Whether the batch's moments are taken, and blended into the running ones; else
+            those are taken.
+        relu: Whether to take max(y, 0).
+        epsilon: Added to the variance.
+        blend: What running moments keep, and take of the batch's mean and of its variance.
+
+    Returns:
+        What to call with the addresses of x, residual, y, weight, bias, running mean and variance,
+        and moments; its results are y, and the moments with room behind them, (2 and more, C) in
+        float64. None for an x with gaps, or without elements.
+    """
+    kind = np.dtype(dtype)
+    layout = _layout(shape, tuple(s * kind.itemsize for s in strides), kind.itemsize)
+    if 0 in shape or not layout.whole:
+        return None
+    return _forward(
+        shape, layout.last, kind, threads, Given(*given), training, relu, epsilon, blend
+    )
+
+
+_KEEP = (1.0, 0.0, 0.0)
+
+
+@lru_cache(maxsize=1024)
+def _forward(
+    shape: tuple[int, ...], last: bool, dtype: np.dtype[Any], threads: int, given: Given,
+    training: bool, relu: bool, epsilon: float, blend: tuple[float, float, float],
+) -> Bound:  # fmt: skip
+    """What `bind` returns, for an x without gaps, in channels-last memory or plain."""
+    panel = _panel(shape, last)
+    sizes = tuple(panel[1] if there else 0 for there in given)
+    shares = _shares(panel, threads)
+    moved = (3 if given.residual else 2) * prod(shape) * dtype.itemsize
+    launches = _launches(
+        (parts.forward_planes, parts.forward_part), panel, shares, training, _places(9), panel,
+        (*sizes[:2], *sizes[3:]), float(epsilon), blend, training, given.residual, relu,
+        caches.exceeds(moved), np.empty(0, dtype), np.empty(0),
     )  # fmt: skip
-    return _shaped(y, x, layout), moments
+    moments = Result.of((2 + 2 * shares, panel[1]), float, False)
+    room = 2 * panel[1] * moments.dtype.itemsize  # where it begins, behind the moments
+
+    def fill(*places: int) -> None:
+        for launch in launches:
+            launch(*places, places[-1] + room)
+
+    return Bound((Result.of(shape, dtype, last), moments), fill)
 
 
 def normalize_grad(
@@ -117,63 +186,108 @@ def normalize_grad(
         given); and dweight and dbias, (2, C) in x's dtype.
     """
     layout = _layout(x.shape, x.strides, x.itemsize)
-    shape = layout.panel
-    given, above = _memory(x, layout), _memory(dy, layout)
-    out, passed = _vector(None, x), above
-    if y is not None:
-        out, passed = _memory(y, layout), memory.empty(given.size, given.dtype)
-    dx = memory.empty(given.size, given.dtype)
-    grads = np.empty((2, shape[1]), x.dtype)
-    past = caches.exceeds((3 if y is None else 5) * x.nbytes)
-    threads = _threads(x, threads)
-    if shape[2] >= PLANES_FROM:
-        launch(
-            parts.backward_planes, threads,
-            given, above, out, passed, dx, shape, _vector(weight, x), _vector(bias, x), moments,
-            float(epsilon), training, relu, grads, past,
-        )  # fmt: skip
-        return _shaped(dx, x, layout), _shaped(passed, x, layout), grads
-    _steps(
-        parts.backward_part, shape, threads, True,
-        given, above, out, passed, dx, shape, _vector(weight, x), _vector(bias, x), moments,
-        np.empty((threads, 2, shape[1])), float(epsilon), training, relu, grads, past,
-    )  # fmt: skip
-    return _shaped(dx, x, layout), _shaped(passed, x, layout), grads
+    given = Given(weight is not None, bias is not None, y is not None)
+    call = _backward(x.shape, layout.last, x.dtype, threads, given, training, relu, epsilon)
+    dx, grads, *passed = (result.kept() for result in call.results)
+    out = None if y is None else _memory(y, layout)
+    held = [
+        _memory(x, layout), _memory(dy, layout), out, passed[0] if passed else None, dx,
+        _vector(weight, x), _vector(bias, x), np.ascontiguousarray(moments), grads,
+    ]  # fmt: skip
+    call.fill(*map(_address, held))
+    return dx, passed[0] if passed else dy, grads
 
 
-@entry
-def record(running: Array, batch: Array, keep: float, take: float) -> None:
-    """Blend a batch's statistics into the running ones, in place.
+@lru_cache(maxsize=1024)
+def bind_grad(
+    shape: tuple[int, ...], strides: tuple[int, ...], dtype: str, threads: int,
+    given: tuple[bool, ...], training: bool, relu: bool, epsilon: float,
+) -> Bound | None:  # fmt: skip
+    """`normalize_grad` where all but the addresses is known.
 
     Args:
-        running: (C,), any strides.
-        batch: (C,) in float64.
-        keep: Factor of the running ones.
-        take: Factor of the batch's.
+        shape: Of x.
+        strides: Its and dy's, in elements.
+        dtype: Of all but the moments.
+        threads: Threads to use.
+        given: A `Given`; parameters without gaps, y like x.
+        training: Whether the moments are those of x.
+        relu: Whether ReLU was taken.
+        epsilon: As in `bind`.
+
+    Returns:
+        What to call with the addresses of x, dy, y, what is passed, dx, weight, bias, moments and
+        the gradients of weight and bias; its results are dx, these gradients, (2, C), and where y
+        is given what is passed. None as in `bind`.
     """
-    for c in range(len(running)):
-        running[c] = keep * running[c] + take * batch[c]
+    kind = np.dtype(dtype)
+    layout = _layout(shape, tuple(s * kind.itemsize for s in strides), kind.itemsize)
+    if 0 in shape or not layout.whole:
+        return None
+    return _backward(shape, layout.last, kind, threads, Given(*given), training, relu, epsilon)
 
 
-def _threads(x: Array, threads: int) -> int:
+@lru_cache(maxsize=1024)
+def _backward(
+    shape: tuple[int, ...], last: bool, dtype: np.dtype[Any], threads: int, given: Given,
+    training: bool, relu: bool, epsilon: float,
+) -> Bound:  # fmt: skip
+    """What `bind_grad` returns, for an x without gaps, in channels-last memory or plain."""
+    panel, size = _panel(shape, last), prod(shape)
+    sizes = panel[1] if given.weight else 0, panel[1] if given.bias else 0
+    shares = _shares(panel, threads)
+    moved = (5 if given.residual else 3) * size * dtype.itemsize
+    launches = _launches(
+        (parts.backward_planes, parts.backward_part), panel, shares, True, _places(10), panel,
+        (*sizes, size if given.residual else 0), float(epsilon), training, relu,
+        caches.exceeds(moved), np.empty(0, dtype), np.empty(0),
+    )  # fmt: skip
+
+    def fill(x: int, dy: int, y: int, passed: int, *others: int) -> None:
+        # The sums' room lives as long as this call.
+        room = memory.empty(2 * shares * panel[1], float)
+        for launch in launches:
+            launch(x, dy, y, passed or dy, *others, memory.address(room))
+
+    like = Result.of(shape, dtype, last)
+    grads = Result.of((2, panel[1]), dtype, False)
+    return Bound((like, grads, like) if given.residual else (like, grads), fill)
+
+
+def _panel(shape: tuple[int, ...], last: bool) -> tuple[int, int, int]:
+    """Rows, channels, and neighbours in memory of one channel."""
+    n, c, *rest = shape
+    return (n * prod(rest), c, 1) if last else (n, c, prod(rest))
+
+
+def _shares(panel: tuple[int, int, int], threads: int) -> int:
     """One thread where waking another takes longer than the work."""
-    return threads if x.size >= _SPLIT_FROM else 1
+    return threads if prod(panel) >= _SPLIT_FROM else 1
 
 
-def _steps(
-    team: Any, shape: tuple[int, int, int], threads: int, sums: bool, *arguments: Any
-) -> None:
-    """Launch a kernel: in two steps where every thread needs the sums of all (see `norm_parts`)."""
-    if sums and threads > 1 and shape[2] == 1:
-        launch(team, threads, parts.SUM, *arguments)
-        launch(team, threads, parts.MAP, *arguments)
-    else:
-        launch(team, threads, parts.BOTH, *arguments)
+def _places(count: int) -> tuple[int, ...]:
+    return tuple(map(place, range(count)))
 
 
-def _vector(v: Array | None, x: Array) -> Array:
-    """A parameter as the kernels take it; none is an empty one."""
-    return np.empty(0, x.dtype) if v is None else np.ascontiguousarray(v, x.dtype)
+def _launches(
+    teams: tuple[Any, Any], panel: tuple[int, int, int], shares: int, sums: bool, *arguments: Any
+) -> list[Launch]:
+    """Of the kernel for planes, or of the other: in two steps where all need the sums of all."""
+    planes, others = teams
+    if panel[2] >= PLANES_FROM:
+        return [Launch(planes, shares, *arguments)]
+    apart = sums and shares > 1 and panel[2] == 1
+    steps = (parts.SUM, parts.MAP) if apart else (parts.BOTH,)
+    return [Launch(others, shares, step, *arguments) for step in steps]
+
+
+def _vector(v: Array | None, x: Array) -> Array | None:
+    """A parameter as the kernels take it."""
+    return None if v is None else np.ascontiguousarray(v, x.dtype)
+
+
+def _address(x: Array | None) -> int:
+    return 0 if x is None else memory.address(x)
 
 
 class _Layout(NamedTuple):
@@ -182,12 +296,12 @@ class _Layout(NamedTuple):
     Args:
         strides: Bytes, of a dense array of this shape and order.
         last: Whether the channels are its fastest axis.
-        panel: Rows, channels, and neighbours in memory of one channel.
+        whole: Whether the array lies so.
     """
 
     strides: tuple[int, ...]
     last: bool
-    panel: tuple[int, int, int]
+    whole: bool
 
 
 @lru_cache(maxsize=1024)  # of every call, for few different arrays
@@ -203,8 +317,8 @@ def _layout(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> 
         return all(m == 1 or s == w for m, s, w in zip(shape, strides, wanted, strict=True))
 
     if lies(order) and not (lies(plain) and run > 1):
-        return _Layout(order, True, (n * run, c, 1))
-    return _Layout(plain, False, (n, c, run))
+        return _Layout(order, True, True)
+    return _Layout(plain, False, lies(plain))
 
 
 def _dense(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
@@ -219,8 +333,3 @@ def _memory(x: Array, layout: _Layout) -> Array:
     if layout.last:
         x = np.moveaxis(x, 1, -1)
     return np.ascontiguousarray(x).reshape(-1)
-
-
-def _shaped(y: Array, x: Array, layout: _Layout) -> Array:
-    """Flat memory in x's shape."""
-    return np.ndarray(x.shape, y.dtype, y, 0, layout.strides)

@@ -32,6 +32,28 @@ def combine(shares, shape, mean, var, first):
 
 
 @kernel
+def record(running_mean, running_var, mean, var, first, blend):
+    """Blend a batch's moments into the running ones, where those are kept."""
+    keep, take, take_var = blend
+    if len(running_mean) > 0:
+        old = running_mean[first : first + len(mean)]
+        for c in range(len(mean)):
+            old[c] = keep * old[c] + take * mean[c]
+    if len(running_var) > 0:
+        old = running_var[first : first + len(mean)]
+        for c in range(len(mean)):
+            old[c] = keep * old[c] + take_var * var[c]
+
+
+@kernel
+def recall(running_mean, running_var, mean, var, first):
+    """The running moments, where those are given; else mean and var are known."""
+    if len(running_mean) > 0:
+        for c in range(len(mean)):
+            mean[c], var[c] = running_mean[first + c], running_var[first + c]
+
+
+@kernel
 def total(shares, first, ones, products):
     """Both sums of channels from `first` on, of every share."""
     end = first + len(ones)

@@ -3,14 +3,25 @@
 In plain memory threads own channels, a panel that the L2 cache holds at a time: it is read from
 memory once. In channels-last memory (run 1) they own pixels: the sums of all threads are needed
 before any can normalize, so the two steps are calls of their own, `SUM` then `MAP`.
+
+All are told where things lie: `places` has addresses, `sizes` how many parameters there are, 0 or
+the channels. `like` and `wide` are arrays of the tensors' element type and of float64.
 """
 
 import numpy as np
 
 from convscape.kernels.cpu import norm_planes as planes
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.norm_channels import affine, combine, slopes, spread, total
+from convscape.kernels.cpu.jit import inlined, kernel, team
+from convscape.kernels.cpu.norm_channels import (
+    affine,
+    combine,
+    recall,
+    record,
+    slopes,
+    spread,
+    total,
+)
 from convscape.kernels.cpu.norm_panel import (
     CENTER,
     OFFSET,
@@ -26,6 +37,7 @@ from convscape.kernels.cpu.norm_panel import (
     sums,
     table_for,
 )
+from convscape.kernels.cpu.scratch import at_address
 
 SUM, MAP, BOTH = 1, 2, 3
 """Steps of a call."""
@@ -45,15 +57,41 @@ def _panel(part, parts, shape, group):
     return first, width, planes_panel(first, first + width, images, channels, run)
 
 
+@inlined
+def _forward_arrays(places, shape, sizes, like):
+    """x, residual and y; weight and bias; the running mean and variance."""
+    size = shape[0] * shape[1] * shape[2]
+    return (
+        at_address(places[0], size, like), at_address(places[1], size, like),
+        at_address(places[2], size, like), at_address(places[3], sizes[0], like),
+        at_address(places[4], sizes[1], like), at_address(places[5], sizes[2], like),
+        at_address(places[6], sizes[3], like),
+    )  # fmt: skip
+
+
+@inlined
+def _two_rows(place, channels, wide):
+    """The moments, or a share's sums: two numbers a channel."""
+    return at_address(place, 2 * channels, wide).reshape((2, channels))
+
+
 @team
 def forward_part(
-    part, parts, step, x, residual, y, shape, weight, bias, found, partial, epsilon,
-    training, adds, relu, past,
-):  # fmt: skip
-    """Moments of the batch (unless `found` holds them), y, and the moments in `found`."""
+    part, parts, step, places, shape, sizes, epsilon, blend, training, adds, relu, past, like, wide
+):
+    """Moments of the batch, or the running ones, or those that are there; and y.
+
+    `places`: x, residual, y, weight, bias, running mean and variance, moments, and room for the
+    moments of every share. `blend` is what the running ones keep, and take of mean and variance.
+    """
     if divide(part, parts):
         return
-    run = shape[2]
+    x, residual, y, weight, bias, running_mean, running_var = _forward_arrays(
+        places, shape, sizes, like
+    )
+    channels, run = shape[1], shape[2]
+    found = _two_rows(places[7], channels, wide)
+    partial = at_address(places[8], parts * 2 * channels, wide).reshape((parts, 2, channels))
     bound = 0.0 if relu else np.nan
     group = 0
     first, width, panel = _panel(part, parts, shape, group)
@@ -68,10 +106,15 @@ def forward_part(
             center, vectors = np.empty(width, x.dtype), np.empty((5, width))
             low, scale, shift = vectors[0], vectors[1], vectors[2]
             mean, var = found[0, first:end], found[1, first:end]
+            tells = run > 1 or part == 0  # all threads need all means, one tells them
+            if not tells and (training or sizes[2] > 0):
+                mean, var = vectors[3], vectors[4]
             if training:
-                if run == 1 and part > 0:  # all threads need all means, one tells them
-                    mean, var = vectors[3], vectors[4]
                 combine(shares, shape, mean, var, first)
+                if tells:
+                    record(running_mean, running_var, mean, var, first, blend)
+            else:
+                recall(running_mean, running_var, mean, var, first)
             affine(center, low, scale, shift, mean, var, weight, bias, first, epsilon)
             spread(center, table[CENTER], count, width, run)
             spread(scale, table[SCALE], count, width, run)
@@ -83,12 +126,16 @@ def forward_part(
 
 @team
 def forward_planes(
-    part, parts, x, residual, y, shape, weight, bias, found, epsilon, training, adds, relu, past
+    part, parts, places, shape, sizes, epsilon, blend, training, adds, relu, past, like, wide
 ):
     """`forward_part` of a thread's channels in plain memory, one after the other."""
     if divide(part, parts):
         return
+    x, residual, y, weight, bias, running_mean, running_var = _forward_arrays(
+        places, shape, sizes, like
+    )
     images, channels, run = shape
+    found = _two_rows(places[7], channels, wide)
     step = channels * run
     bound = 0.0 if relu else np.nan
     room = np.empty(1), np.empty(1)
@@ -98,21 +145,43 @@ def forward_planes(
         if training:
             mean, square = planes.moments(x, c * run, images, run, step, pieces, center, room)
             found[0, c], found[1, c] = mean, square / (images * run)
+            record(running_mean, running_var, found[0, c : c + 1], found[1, c : c + 1], c, blend)
+        else:
+            recall(running_mean, running_var, found[0, c : c + 1], found[1, c : c + 1], c)
         mean, var = found[0, c], found[1, c]
         high, _low, scale, shift = planes.affine(center, mean, var, weight, bias, c, epsilon)
         known = high, scale, shift, bound
         planes.normalize(x, residual, y, c * run, images, run, step, known, adds, past)
 
 
+@inlined
+def _backward_arrays(places, shape, sizes, like):
+    """x, dy, y, what is passed and dx; weight and bias; their gradients."""
+    size = shape[0] * shape[1] * shape[2]
+    return (
+        at_address(places[0], size, like), at_address(places[1], size, like),
+        at_address(places[2], sizes[2], like), at_address(places[3], size, like),
+        at_address(places[4], size, like), at_address(places[5], sizes[0], like),
+        at_address(places[6], sizes[1], like),
+        at_address(places[8], 2 * shape[1], like).reshape((2, shape[1])),
+    )  # fmt: skip
+
+
 @team
 def backward_part(
-    part, parts, step, x, dy, y, passed, dx, shape, weight, bias, found, partial, epsilon,
-    training, relu, grads, past,
-):  # fmt: skip
-    """Dx, and dweight and dbias in `grads`; where y is given, what ReLU passes in `passed`."""
+    part, parts, step, places, shape, sizes, epsilon, training, relu, past, like, wide
+):
+    """Dx, and dweight and dbias; where y is given, also what ReLU passes.
+
+    `places`: x, dy, y, what is passed, dx, weight, bias, moments, the gradients of weight and bias,
+    and room for the sums of every share. sizes[2] is how many elements of y are given.
+    """
     if divide(part, parts):
         return
-    images, _, run = shape
+    x, dy, y, passed, dx, weight, bias, grads = _backward_arrays(places, shape, sizes, like)
+    images, channels, run = shape
+    found = _two_rows(places[7], channels, wide)
+    partial = at_address(places[9], parts * 2 * channels, wide).reshape((parts, 2, channels))
     given = len(y) > 0
     bound = 0.0 if relu and not given else np.nan
     group = 0
@@ -149,14 +218,13 @@ def backward_part(
 
 
 @team
-def backward_planes(
-    part, parts, x, dy, y, passed, dx, shape, weight, bias, found, epsilon, training, relu, grads,
-    past,
-):  # fmt: skip
+def backward_planes(part, parts, places, shape, sizes, epsilon, training, relu, past, like, wide):
     """`backward_part` of a thread's channels in plain memory, one after the other."""
     if divide(part, parts):
         return
+    x, dy, y, passed, dx, weight, bias, grads = _backward_arrays(places, shape, sizes, like)
     images, channels, run = shape
+    found = _two_rows(places[7], channels, wide)
     step, count = channels * run, images * run
     given = len(y) > 0
     bound = 0.0 if relu and not given else np.nan

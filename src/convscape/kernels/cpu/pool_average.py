@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import inlined, kernel, team
-from convscape.kernels.cpu.layout import Array, blank, is_channels_last
+from convscape.kernels.cpu.layout import Array, is_channels_last, order_of
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
+    filled,
     forward,
-    in_line,
     planes,
     teams,
     whole,
@@ -24,7 +25,6 @@ from convscape.kernels.cpu.pool_loops import total_lanes
 from convscape.kernels.cpu.pool_pairs import pairs_lanes
 from convscape.kernels.cpu.pool_whole import whole_planes
 from convscape.kernels.cpu.simd import SIMD
-from convscape.kernels.cpu.threads import launch
 
 _LANE_BYTES = SIMD.bits // 8
 
@@ -146,25 +146,57 @@ def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads
         (N, C, H', W') in x's memory order.
     """
     last = is_channels_last(x)
-    shape, team, useful, before, after = _call(geometry, x.shape, last, x.itemsize)
-    line, y = blank(shape, x.dtype, last)
-    if y.size:
-        rows, columns, _ = shares(divisors, x.dtype)
-        if team is _average_part:
-            weights: tuple[Any, ...] = rows, columns
-        elif team is flat_part:
-            weights = (spread(rows.tobytes(), columns.tobytes(), x.dtype),)
-        else:
-            weights = (rows[0] * columns[0],)
-        launch(team, min(threads, useful), in_line(x, last), line, *before, *weights, *after)
+    known = tuple(np.asarray(d, float).tobytes() for d in divisors)
+    (y,) = filled(_average(geometry, x.shape, last, x.dtype, known, threads), last, x)
     return y
 
 
+def bind_average(
+    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str,
+    divisors: tuple[bytes, bytes], threads: int,
+) -> Bound | None:  # fmt: skip
+    """`average` where all but the addresses is known.
+
+    Args:
+        geometry: Two windows.
+        shape: Of x.
+        strides: Its, in elements.
+        dtype: Its element type.
+        divisors: As in `average`, the bytes of float64.
+        threads: Threads to use.
+
+    Returns:
+        What to call with the addresses of x and y; None for an x with gaps.
+    """
+    last = order_of(shape, strides)
+    if last is None:
+        return None
+    return _average(geometry, shape, last, np.dtype(dtype), divisors, threads)
+
+
 @lru_cache(maxsize=1024)
-def _call(
-    geometry: Geometry, shape: tuple[int, int, int, int], last: bool, itemsize: int
-) -> tuple[Any, ...]:
-    """The shape of y, the kernel, threads worth starting, its arguments around the shares."""
+def _average(
+    geometry: Geometry, shape: tuple[int, ...], last: bool, dtype: np.dtype[Any],
+    divisors: tuple[bytes, ...], threads: int,
+) -> Bound:  # fmt: skip
+    result = Result.of((*shape[:2], *geometry.outputs((shape[2], shape[3]))), dtype, last)
+    if 0 in result.shape:
+        return Bound((result,), None)
+    team, useful, before, after = _call(geometry, shape, last, dtype.itemsize)
+    rows, columns, _ = shares(divisors, dtype)
+    if team is _average_part:
+        weights: tuple[Any, ...] = rows, columns
+    elif team is flat_part:
+        weights = (spread(rows.tobytes(), columns.tobytes(), dtype),)
+    else:
+        weights = (rows[0] * columns[0],)
+    given = lies_at(0, prod(shape), dtype), lies_at(1, prod(result.shape), dtype)
+    launch = Launch(team, min(threads, useful), *given, *before, *weights, *after)
+    return Bound((result,), launch)
+
+
+def _call(geometry: Geometry, shape: tuple[int, ...], last: bool, itemsize: int) -> tuple[Any, ...]:
+    """The kernel, threads worth starting, and its arguments around the shares."""
     spatial = shape[2], shape[3]
     outputs, tables, both = forward(geometry, spatial)
     y_shape = (*shape[:2], *outputs)
@@ -173,25 +205,19 @@ def _call(
         table[0, 1] == n for table, n in zip(tables, spatial, strict=True)
     ):
         team, sizes = whole_planes(shape, last)
-        return y_shape, team, teams(work, last), (), sizes
+        return team, teams(work, last), (), sizes
     table = None if last else flat(geometry, spatial, itemsize)
     if table is not None:
         after = *table, prod(shape[:2]), prod(spatial)
-        return y_shape, flat_part, teams(work, True), (), after
+        return flat_part, teams(work, True), (), after
     after = *planes(shape, last), *both
-    return y_shape, _average_part, teams(work, last), tables, after
+    return _average_part, teams(work, last), tables, after
 
 
-def shares(divisors: tuple[Array, Array], dtype: Any) -> tuple[Array, Array, bool]:
+def shares(divisors: tuple[bytes, ...], dtype: Any) -> tuple[Array, Array, bool]:
     """What one cell counts in the average, as a factor for each output row and column.
 
     And whether all count the same.
     """
-    rows, columns = (np.asarray(d, float).tobytes() for d in divisors)
-    return _shares(rows, columns, dtype)
-
-
-@lru_cache(maxsize=256)
-def _shares(rows: bytes, columns: bytes, dtype: Any) -> tuple[Array, Array, bool]:
-    factors = [np.reciprocal(np.frombuffer(d)).astype(dtype) for d in (rows, columns)]
+    factors = [np.reciprocal(np.frombuffer(d)).astype(dtype) for d in divisors]
     return factors[0], factors[1], all((f == f[0]).all() for f in factors)

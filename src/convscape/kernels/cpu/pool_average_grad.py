@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, blank, is_channels_last
+from convscape.kernels.cpu.layout import Array, is_channels_last, order_of
 from convscape.kernels.cpu.pool_average import shares
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
     backward,
-    in_line,
+    filled,
     interleave,
     planes,
     teams,
@@ -30,7 +31,6 @@ from convscape.kernels.cpu.pool_flat import flat, flat_part, spread
 from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import total_lanes, total_pairs
 from convscape.kernels.cpu.simd import SIMD
-from convscape.kernels.cpu.threads import launch
 
 _LANE_BYTES = SIMD.bits // 8
 
@@ -211,24 +211,57 @@ def average_grad(
         (N, C, H, W) in dy's memory order.
     """
     last = is_channels_last(dy)
-    line, dx = blank((*dy.shape[:2], *spatial), dy.dtype, last)
-    if dx.size:
-        useful, before, after, table = _call(geometry, dx.shape, last, dy.itemsize)
-        rows, columns, even = shares(divisors, dy.dtype)
-        given = in_line(dy, last), line
-        if table is not None and even:
-            share = spread(rows.tobytes(), columns.tobytes(), dy.dtype)
-            threads = min(threads, teams(dx.size * prod(geometry.kernel), True))
-            launch(flat_part, threads, *given, share, *table)
-        else:
-            launch(_grad_part, min(threads, useful), *given, *before, rows, columns, even, *after)
+    known = tuple(np.asarray(d, float).tobytes() for d in divisors)
+    call = _grad(geometry, dy.shape, tuple(spatial), last, dy.dtype, known, threads)
+    (dx,) = filled(call, last, dy)
     return dx
 
 
+def bind_average_grad(
+    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str,
+    divisors: tuple[bytes, bytes], spatial: tuple[int, int], threads: int,
+) -> Bound | None:  # fmt: skip
+    """`average_grad` where all but the addresses is known.
+
+    Args:
+        geometry: The pooling windows.
+        shape: Of dy.
+        strides: Its, in elements.
+        dtype: Its element type.
+        divisors: As in `average`, the bytes of float64.
+        spatial: (H, W) of the forward input.
+        threads: Threads to use.
+
+    Returns:
+        What to call with the addresses of dy and dx; None for a dy with gaps.
+    """
+    last = order_of(shape, strides)
+    if last is None:
+        return None
+    return _grad(geometry, shape, spatial, last, np.dtype(dtype), divisors, threads)
+
+
 @lru_cache(maxsize=1024)
-def _call(
-    geometry: Geometry, shape: tuple[int, int, int, int], last: bool, itemsize: int
-) -> tuple[Any, ...]:
+def _grad(
+    geometry: Geometry, shape: tuple[int, ...], spatial: tuple[int, int], last: bool,
+    dtype: np.dtype[Any], divisors: tuple[bytes, ...], threads: int,
+) -> Bound:  # fmt: skip
+    result = Result.of((*shape[:2], *spatial), dtype, last)
+    size = prod(result.shape)
+    if size == 0:
+        return Bound((result,), None)
+    useful, before, after, table = _call(geometry, result.shape, last, dtype.itemsize)
+    rows, columns, even = shares(divisors, dtype)
+    given = lies_at(0, prod(shape), dtype), lies_at(1, size, dtype)
+    if table is not None and even:
+        share = spread(rows.tobytes(), columns.tobytes(), dtype)
+        threads = min(threads, teams(size * prod(geometry.kernel), True))
+        return Bound((result,), Launch(flat_part, threads, *given, share, *table))
+    fixed = *before, rows, columns, even, *after
+    return Bound((result,), Launch(_grad_part, min(threads, useful), *given, *fixed))
+
+
+def _call(geometry: Geometry, shape: tuple[int, ...], last: bool, itemsize: int) -> tuple[Any, ...]:
     """The threads worth starting, and the kernel's arguments around the shares.
 
     And those of `flat_part` behind the share, which serves where all count the same; or None.

@@ -13,6 +13,8 @@ import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.window import Window
+from convscape.kernels.cpu import memory
+from convscape.kernels.cpu.bound import Bound
 from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.simd import SIMD
@@ -81,6 +83,15 @@ def firsts(geometry: Geometry, spatial: tuple[int, int], dtype: Any) -> Array:
 def in_line(x: Array, last: bool) -> Array:
     """An array's memory as one dimension, in channels-last or plain order; copied if need be."""
     return (x.transpose(0, 2, 3, 1) if last else x).ravel()
+
+
+def filled(call: Bound, last: bool, *given: Array) -> list[Array]:
+    """The results of a call that wants the addresses of arrays, and then of its results."""
+    made = [result.kept() for result in call.results]
+    if made[0].size:
+        lying = [in_line(x, last) for x in given]
+        call.fill(*map(memory.address, (*lying, *made)))
+    return made
 
 
 def teams(cells: int, last: bool) -> int:

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import inlined, kernel, team
-from convscape.kernels.cpu.layout import Array, blank, is_channels_last
+from convscape.kernels.cpu.layout import Array, is_channels_last, order_of
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
+    filled,
     firsts,
     forward,
-    in_line,
     planes,
     teams,
     whole,
@@ -28,7 +29,6 @@ from convscape.kernels.cpu.pool_lanes import VECTORS, Shape
 from convscape.kernels.cpu.pool_loops import maximum_lanes
 from convscape.kernels.cpu.pool_pairs import pairs_lanes
 from convscape.kernels.cpu.simd import SIMD
-from convscape.kernels.cpu.threads import launch
 
 _LANE_BYTES = SIMD.bits // 8
 _ZEROS = SIMD.lanes(4)  # at the start of the table of first columns
@@ -161,47 +161,78 @@ def maximum(x: Array, geometry: Geometry, threads: int) -> tuple[Array, Array]:
         uint8 for kernels of up to 256 cells, else int32.
     """
     last = is_channels_last(x)
-    shape, useful, fixed, dtype = _call(geometry, x.shape, last)
-    y_line, y = blank(shape, x.dtype, last)
-    where_line, where = blank(shape, dtype, last)
-    if y.size:
-        threads = min(threads, useful)
-        given = in_line(x, last), y_line, where_line
-        launch(_maximum_part, threads, *given, *fixed)
+    y, where = filled(_maximum(geometry, x.shape, last, x.dtype, threads), last, x)
     return y, where
 
 
 def maximum_only(x: Array, geometry: Geometry, threads: int) -> Array:
     """The maximum of every window alone: what inference needs."""
     last = is_channels_last(x)
-    shape, team, useful, fixed = _call_only(geometry, x.shape, last, x.itemsize)
-    line, y = blank(shape, x.dtype, last)
-    if y.size:
-        launch(team, min(threads, useful), in_line(x, last), line, *fixed)
+    (y,) = filled(_maximum_only(geometry, x.shape, last, x.dtype, threads), last, x)
     return y
 
 
+def bind_maximum(
+    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str, threads: int,
+    kept: bool,
+) -> Bound | None:  # fmt: skip
+    """`maximum`, or `maximum_only`, where all but the addresses is known.
+
+    Args:
+        geometry: Two windows.
+        shape: Of x.
+        strides: Its, in elements.
+        dtype: Its element type.
+        threads: Threads to use.
+        kept: Whether the cells' numbers are.
+
+    Returns:
+        What to call with the addresses of x, y and the numbers; None for an x with gaps.
+    """
+    last = order_of(shape, strides)
+    if last is None:
+        return None
+    find = _maximum if kept else _maximum_only
+    return find(geometry, shape, last, np.dtype(dtype), threads)
+
+
 @lru_cache(maxsize=1024)
-def _call_only(
-    geometry: Geometry, shape: tuple[int, int, int, int], last: bool, itemsize: int
-) -> tuple[Any, ...]:
-    """The shape of y, the kernel, threads worth starting, and the kernel's arguments."""
-    table = None if last else flat(geometry, (shape[2], shape[3]), itemsize)
-    if table is not None:
-        count, size = prod(shape[:2]), prod(shape[2:])
+def _maximum(
+    geometry: Geometry, shape: tuple[int, ...], last: bool, dtype: np.dtype[Any], threads: int
+) -> Bound:
+    cells = np.dtype(np.uint8 if prod(geometry.kernel) <= 256 else np.int32)
+    y_shape, useful, fixed = _call(geometry, shape, last, cells)
+    results = Result.of(y_shape, dtype, last), Result.of(y_shape, cells, last)
+    size = prod(y_shape)
+    given = lies_at(0, prod(shape), dtype), lies_at(1, size, dtype), lies_at(2, size, cells)
+    return Bound(results, Launch(_maximum_part, min(threads, useful), *given, *fixed))
+
+
+@lru_cache(maxsize=1024)
+def _maximum_only(
+    geometry: Geometry, shape: tuple[int, ...], last: bool, dtype: np.dtype[Any], threads: int
+) -> Bound:
+    table = None if last else flat(geometry, (shape[2], shape[3]), dtype.itemsize)
+    if table is None:
+        y_shape, useful, fixed = _call(geometry, shape, last, np.dtype(np.uint8))
+        team: Any = _maximum_part
+    else:
+        y_shape, team = shape, flat_part
         useful = teams(prod(shape) * prod(geometry.kernel), True)
-        return shape, flat_part, useful, (None, *table, count, size)
-    y_shape, useful, fixed, _ = _call(geometry, shape, last)
-    return y_shape, _maximum_part, useful, (None, *fixed)
+        fixed = *table, prod(shape[:2]), prod(shape[2:])
+    given = lies_at(0, prod(shape), dtype), lies_at(1, prod(y_shape), dtype)
+    return Bound(
+        (Result.of(y_shape, dtype, last),),
+        Launch(team, min(threads, useful), *given, None, *fixed),
+    )
 
 
-@lru_cache(maxsize=1024)
-def _call(geometry: Geometry, shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
-    """The shape of y, threads worth starting, the kernel's arguments, and the numbers' dtype."""
+def _call(
+    geometry: Geometry, shape: tuple[int, ...], last: bool, numbers: np.dtype[Any]
+) -> tuple[Any, ...]:
+    """The shape of y, threads worth starting, and the kernel's arguments."""
     spatial = shape[2], shape[3]
     outputs, tables, both = forward(geometry, spatial)
     y_shape = (*shape[:2], *outputs)
-    cells = prod(geometry.kernel)
-    dtype = np.uint8 if cells <= 256 else np.int32
-    fixed = *tables, firsts(geometry, spatial, dtype), *planes(shape, last), *both
-    return y_shape, teams(prod(y_shape) * cells, last), fixed, dtype
+    fixed = *tables, firsts(geometry, spatial, numbers), *planes(shape, last), *both
+    return y_shape, teams(prod(y_shape) * prod(geometry.kernel), last), fixed

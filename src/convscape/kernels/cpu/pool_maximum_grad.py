@@ -14,12 +14,14 @@ import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.window import Window
+from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, blank, empty, is_channels_last
+from convscape.kernels.cpu.layout import Array, empty, is_channels_last, order_of
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
     backward,
+    filled,
     forward,
     in_line,
     planes,
@@ -138,15 +140,46 @@ def maximum_grad(
         (N, C, H, W) in the memory order of `where`.
     """
     last = is_channels_last(where)
-    shape, team, useful, fixed = _call(geometry, where.shape, spatial, last)
-    line, dx = blank(shape, dy.dtype, last)
-    if dx.size:
-        arrays = in_line(dy, last), in_line(where, last), line
-        launch(team, min(threads, useful), *arrays, *fixed)
+    call = _grad(geometry, where.shape, tuple(spatial), last, dy.dtype, where.dtype, threads)
+    (dx,) = filled(call, last, dy, where)
     return dx
 
 
+def bind_maximum_grad(
+    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str, where: str,
+    spatial: tuple[int, int], threads: int,
+) -> Bound | None:  # fmt: skip
+    """`maximum_grad` where all but the addresses is known.
+
+    Args:
+        geometry: The pooling windows.
+        shape: Of dy and of the cell numbers.
+        strides: Of both, in elements.
+        dtype: dy's element type.
+        where: The numbers'.
+        spatial: (H, W) of the forward input.
+        threads: Threads to use.
+
+    Returns:
+        What to call with the addresses of dy, the numbers and dx; None for a dy with gaps.
+    """
+    last = order_of(shape, strides)
+    if last is None:
+        return None
+    return _grad(geometry, shape, spatial, last, np.dtype(dtype), np.dtype(where), threads)
+
+
 @lru_cache(maxsize=1024)
+def _grad(
+    geometry: Geometry, outputs: tuple[int, ...], spatial: tuple[int, int], last: bool,
+    dtype: np.dtype[Any], where: np.dtype[Any], threads: int,
+) -> Bound:  # fmt: skip
+    shape, team, useful, fixed = _call(geometry, outputs, spatial, last)
+    result, size = Result.of(shape, dtype, last), prod(outputs)
+    given = lies_at(0, size, dtype), lies_at(1, size, where), lies_at(2, prod(shape), dtype)
+    return Bound((result,), Launch(team, min(threads, useful), *given, *fixed))
+
+
 def _call(
     geometry: Geometry, outputs: tuple[int, ...], spatial: tuple[int, int], last: bool
 ) -> tuple[Any, ...]:

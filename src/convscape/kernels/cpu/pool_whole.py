@@ -69,7 +69,7 @@ def _pixels_part(part, parts, x, y, share, images, cells, run):
             total[c] *= share
 
 
-def whole_planes(shape: tuple[int, int, int, int], last: bool) -> tuple[Any, ...]:
+def whole_planes(shape: tuple[int, ...], last: bool) -> tuple[Any, ...]:
     """The kernel for an input of this shape, and its arguments after the share."""
     images, channels, cells = shape[0], shape[1], shape[2] * shape[3]
     if last:

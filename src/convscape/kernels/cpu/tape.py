@@ -10,7 +10,6 @@ What is recorded must do all its work in launches, and its memory must come from
 `convscape.kernels.cpu.memory`: what NumPy or Python compute beside is not computed again.
 """
 
-import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from convscape.kernels.cpu import memory
-from convscape.kernels.cpu.divide import RECORD, again
+from convscape.kernels.cpu.divide import again
 from convscape.kernels.cpu.jit import entry
 
 _STATE = slice(8, 12)  # of a room: what a share that failed has set
@@ -62,18 +61,11 @@ class Tape:
                 active = memory.pool = None
                 self._gather()
 
-    def take(self, kernel: Callable[..., None], shares: int, arguments: tuple[Any, ...]) -> None:
-        """Take down a launch, which the caller still has to run."""
-        before = len(self._rooms)
-        kernel(RECORD, max(shares, 1), *arguments)
-        assert len(self._rooms) == before + 1, "a kernel begins with divide"
+    def take(self, body: int, room: bytes, arguments: tuple[Any, ...]) -> None:
+        """Take down a launch (`convscape.kernels.cpu.room`), which the caller still has to run."""
+        self._rooms.append((body, room, int.from_bytes(room[:8], "little", signed=True)))
         self.launches += 1
         self._hold(arguments)
-
-    def told(self, body: int, room: int, size: int) -> None:
-        """What a kernel says of itself, see `convscape.kernels.cpu.divide`."""
-        held = ctypes.string_at(room, size)
-        self._rooms.append((body, held, int.from_bytes(held[:8], "little", signed=True)))
 
     def then(self, step: Callable[[], Any]) -> None:
         """Let a function be called at this place, in every playing."""
@@ -133,12 +125,3 @@ def _play(table):
         if again(table[n, 0], table[n, 1], table[n, 2]):
             return n
     return -1
-
-
-def _tell(body: int, room: int, size: int) -> None:
-    assert active is not None
-    active.told(body, room, size)
-
-
-TELL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(_tell)
-"""What a kernel calls that is to be recorded: code, room, bytes."""

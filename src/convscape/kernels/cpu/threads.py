@@ -19,6 +19,7 @@ from llvmlite import binding
 
 from convscape.kernels.cpu import tape
 from convscape.kernels.cpu.divide import ALL, RECORDER, SYMBOLS, alone, symbol
+from convscape.kernels.cpu.room import TELL, room_of
 
 _forked = False
 
@@ -44,7 +45,7 @@ def launch(kernel: Callable[..., None], threads: int, *arguments: Any) -> None:
     """
     openmp = bind()
     if tape.active is not None and tape.active.pool.mine():
-        tape.active.take(kernel, threads, arguments)
+        tape.active.take(*room_of(kernel, max(threads, 1), arguments), arguments)
     if threads <= 1:
         kernel(alone(0), 1, *arguments)
     elif _forked:
@@ -90,7 +91,7 @@ def _libraries() -> list[str]:
 
 
 def _add(addresses: list[ctypes.c_void_p]) -> None:
-    told = ctypes.cast(tape.TELL, ctypes.c_void_p)
+    told = ctypes.cast(TELL, ctypes.c_void_p)
     for name, address in zip((*SYMBOLS, RECORDER), (*addresses, told), strict=True):
         binding.add_symbol(symbol(name), address.value)
 

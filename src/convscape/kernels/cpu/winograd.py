@@ -25,8 +25,8 @@ import numpy as np
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu import winograd_chunks, winograd_deep
+from convscape.kernels.cpu.bound import Bound, Result
 from convscape.kernels.cpu.clip import limit
-from convscape.kernels.cpu.gemm_call import Bound
 from convscape.kernels.cpu.layout import (
     Array,
     flat,
@@ -80,7 +80,7 @@ def bind(
     places = zip(geometry.weight_shape, weight_strides, strict=True)
     size = 1 + sum((m - 1) * step for m, step in places)
     fill = partial(call, (size, *weight_strides))
-    return Bound.of((n, call.channels[1], h, w), call.no_bias.dtype, fill)
+    return Bound((Result.of((n, call.channels[1], h, w), dtype, True),), fill)
 
 
 def _convolve(
