@@ -25,11 +25,11 @@ import numpy as np
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import depthwise_lines as lines
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at
 from convscape.kernels.cpu.clip import bounds
 from convscape.kernels.cpu.depthwise_plan import plan
-from convscape.kernels.cpu.layout import Array, blank, is_channels_last
+from convscape.kernels.cpu.layout import Array, blank, is_channels_last, order_of
 from convscape.kernels.cpu.simd import SIMD
-from convscape.kernels.cpu.threads import launch
 
 _NEAR = 256 << 10  # bytes of an image's rows in channels-last order: they stay in the L2 cache
 _SPLIT_FROM = 200_000  # products, about 8 microseconds of one thread
@@ -56,14 +56,14 @@ def forward(
     weights: Array | None = None,
 ) -> Array:
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
-    return _weigh(x, weight, weights, bias, geometry, x.shape[2:], False, threads, bounds(relu))
+    return _weigh(x, weight, weights, bias, geometry, x.shape[2:], False, threads, relu)
 
 
 def input_grad(
     dy: Array, weight: Array, geometry: Geometry, spatial: tuple[int, int], threads: int
 ) -> Array:
     """The gradient by the input, as in `convscape.kernels.cpu.gemm.input_grad`."""
-    return _weigh(dy, weight, None, None, geometry, tuple(spatial), True, threads, bounds(False))
+    return _weigh(dy, weight, None, None, geometry, tuple(spatial), True, threads, False)
 
 
 def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
@@ -71,41 +71,142 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
     direct = is_channels_last(x) and x.shape[1] >= SIMD.lanes(x.itemsize)
-    walk = _walk(geometry, x.shape, x.shape[2:], False, True, direct, x.itemsize, threads)
+    launch, walk, along = _weight_launch(geometry, x.shape, dy.shape, direct, x.dtype, threads)
     dw = np.empty(geometry.weight_shape, x.dtype)
-    along = walk.threads // walk.sizes[3]
     sums = dw.reshape(-1) if along == 1 else np.empty(along * walk.cells, x.dtype)
-    launch(
-        walk.kernel, walk.threads, True, _in_line(x, direct), _in_line(dy, direct), x.shape[:2],
-        *walk.plan, walk.sizes, along > 1, sums, sums, bounds(False),
-    )  # fmt: skip
+    given = _in_line(x, direct), _in_line(dy, direct), sums
+    launch(*map(workspace.address, given))
     if along > 1:
         lanes, _, blocks = walk.sizes[:3]
         lines.unpack(sums, along, x.shape[1], lanes, (0, blocks), dw.reshape(-1))
     return dw
 
 
+@lru_cache(maxsize=1024)
+def bind(
+    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...],
+    weight_strides: tuple[int, ...], dtype: str, threads: int, packs: bool = True,
+    spatial: tuple[int, int] | None = None,
+) -> Bound | None:  # fmt: skip
+    """`forward` or `input_grad`, as `convscape.kernels.cpu.gemm.bind`."""
+    kind = np.dtype(dtype)
+    dense = order_of(geometry.weight_shape, weight_strides) is not None
+    if order_of(shape, strides) is not True or shape[1] < SIMD.lanes(kind.itemsize) or not dense:
+        return None
+    outputs = tuple(shape[2:]) if spatial is None else spatial
+    call = _call(
+        geometry, tuple(shape), outputs, spatial is not None, True, not packs, kind, threads
+    )
+    if 0 in call.outputs:
+        return None
+    return Bound((Result.of((*shape[:2], *call.outputs), kind, True),), call)
+
+
+@lru_cache(maxsize=1024)
+def bind_weight(
+    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...],
+    dy_shape: tuple[int, ...], dy_strides: tuple[int, ...], dtype: str, threads: int,
+) -> Bound | None:  # fmt: skip
+    """`weight_grad`, as `convscape.kernels.cpu.gemm.bind_weight`."""
+    kind = np.dtype(dtype)
+    last = order_of(shape, strides), order_of(dy_shape, dy_strides)
+    if last != (True, True) or shape[1] < SIMD.lanes(kind.itemsize):
+        return None
+    launch, _, along = _weight_launch(geometry, tuple(shape), tuple(dy_shape), True, kind, threads)
+    if along > 1:
+        return None
+
+    def fill(x: int, dy: int, _packed: int, dw: int, _bias: object, _relu: object) -> None:
+        launch(x, dy, dw)
+
+    return Bound((Result.of(geometry.weight_shape, kind, False),), fill)
+
+
 def _weigh(
     x: Array, weight: Array, packed: Array | None, bias: Array | None, geometry: Geometry,
-    spatial: tuple[int, ...], adjoint: bool, threads: int, limits: tuple[float, float],
+    spatial: tuple[int, ...], adjoint: bool, threads: int, relu: bool | float,
 ) -> Array:  # fmt: skip
     """The forward pass over a plan."""
     n, channels = x.shape[:2]
     last = is_channels_last(x)
     direct = last and channels >= SIMD.lanes(x.itemsize)
-    walk = _walk(geometry, x.shape, spatial, adjoint, False, direct, x.itemsize, threads)
-    line, y = blank((n, channels, *walk.outputs), x.dtype, direct)
+    arranged = packed is not None
+    call = _call(geometry, x.shape, spatial, adjoint, direct, arranged, x.dtype, threads)
+    line, y = blank((n, channels, *call.outputs), x.dtype, direct)
     if y.size:
-        arranged = packed is not None
-        launch(
-            walk.kernel, walk.threads, False, _in_line(x, direct), line, x.shape[:2],
-            *walk.plan, walk.sizes, arranged,
-            packed if arranged else np.ascontiguousarray(weight).reshape(-1),
-            np.zeros(channels, x.dtype) if bias is None else np.ascontiguousarray(bias), limits,
-        )  # fmt: skip
+        given = packed if packed is not None else np.ascontiguousarray(weight).reshape(-1)
+        held = _in_line(x, direct), given, line
+        at, weights, to = map(workspace.address, held)
+        call(at, weights, weights, to, bias, relu)
     if direct == last:
         return y
     return np.ascontiguousarray(y.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+class _Call:
+    """A forward pass, or an input gradient, of which all is known but where things lie."""
+
+    def __init__(
+        self, walk: "_Walk", shape: tuple[int, ...], arranged: bool, weights: int,
+        dtype: np.dtype[Any],
+    ) -> None:  # fmt: skip
+        self.outputs = walk.outputs
+        self._walk, self._shape, self._arranged, self._weights = walk, shape, arranged, weights
+        self._no_bias = np.zeros(shape[1], dtype)
+        self._launches: dict[tuple[float, float], Launch] = {}
+
+    def __call__(
+        self, x: int, weight: int, packed: int, y: int, bias: Array | None, relu: bool | float
+    ) -> None:
+        """Compute, as `convscape.kernels.cpu.gemm_call.Call`."""
+        limits = bounds(relu)
+        launch = self._launches.get(limits)
+        if launch is None:
+            launch = self._launches[limits] = self._launch(limits)
+        none = self._no_bias
+        given = none if bias is None else np.ascontiguousarray(bias, none.dtype)
+        launch(x, y, packed if self._arranged else weight, workspace.address(given))
+
+    def _launch(self, limits: tuple[float, float]) -> Launch:
+        walk, dtype = self._walk, self._no_bias.dtype
+        sizes = prod(self._shape), prod(self._shape[:2]) * prod(walk.outputs)
+        return Launch(
+            walk.kernel, walk.threads, False,
+            lies_at(0, sizes[0], dtype), lies_at(1, sizes[1], dtype), self._shape[:2],
+            *walk.plan, walk.sizes, self._arranged, lies_at(2, self._weights, dtype),
+            lies_at(3, self._shape[1], dtype), limits,
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _call(
+    geometry: Geometry, shape: tuple[int, ...], spatial: tuple[int, ...], adjoint: bool,
+    direct: bool, arranged: bool, dtype: np.dtype[Any], threads: int,
+) -> _Call:  # fmt: skip
+    walk = _walk(geometry, shape, spatial, adjoint, False, direct, dtype.itemsize, threads)
+    weights = walk.cells if arranged else prod(geometry.weight_shape)
+    return _Call(walk, shape, arranged, weights, dtype)
+
+
+@lru_cache(maxsize=1024)
+def _weight_launch(
+    geometry: Geometry, shape: tuple[int, ...], dy: tuple[int, ...], direct: bool,
+    dtype: np.dtype[Any], threads: int,
+) -> tuple[Launch, "_Walk", int]:  # fmt: skip
+    """What computes a weight gradient, told where x, dy and the sums begin, and its walk.
+
+    And how many sums there are of each weight: of several, the weights are still to be made.
+    """
+    walk = _walk(geometry, shape, shape[2:], False, True, direct, dtype.itemsize, threads)
+    along = walk.threads // walk.sizes[3]
+    count = along * walk.cells if along > 1 else prod(geometry.weight_shape)
+    sums = lies_at(2, count, dtype)
+    launch = Launch(
+        walk.kernel, walk.threads, True,
+        lies_at(0, prod(shape), dtype), lies_at(1, prod(dy), dtype), shape[:2],
+        *walk.plan, walk.sizes, along > 1, sums, sums, bounds(False),
+    )  # fmt: skip
+    return launch, walk, along
 
 
 @dataclass(frozen=True, slots=True)

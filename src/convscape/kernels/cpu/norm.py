@@ -236,7 +236,8 @@ def _backward(
     panel, size = _panel(shape, last), prod(shape)
     sizes = panel[1] if given.weight else 0, panel[1] if given.bias else 0
     shares = _shares(panel, threads)
-    moved = (5 if given.residual else 3) * size * dtype.itemsize
+    # x and dy are read twice; where y is given, that is read and what passes is written as well.
+    moved = (7 if given.residual else 5) * size * dtype.itemsize
     launches = _launches(
         (parts.backward_planes, parts.backward_part), panel, shares, True, _places(10), panel,
         (*sizes, size if given.residual else 0), float(epsilon), training, relu,

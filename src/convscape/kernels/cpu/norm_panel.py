@@ -24,6 +24,8 @@ _RUN = 128  # rows that a sum in the arrays' precision may be long
 _GUESS = 8  # rows that a first guess of the mean is taken of
 _PANEL = 1 << 16  # elements that a panel in plain memory should have to stay in the L2 cache
 
+_PIECE = 1 << 15  # elements of a panel that are mapped in the order in which they lie
+
 CENTER, SCALE, SHIFT, SLOPE, OFFSET, FIRST, SECOND = range(7)
 """Rows of a table: coefficients, then two sums."""
 
@@ -152,16 +154,37 @@ def _exact(x, panel, channels, run, c):
 
 
 @kernel
+def _together(count):
+    """Rows of a piece of a panel.
+
+    What sums have read last is in the caches, what they read first has left them where the panel is
+    large. So panels are mapped piece by piece from their end on.
+    """
+    return max(1, _PIECE // count)
+
+
+@kernel
+def _piece(panel, number):
+    """Where a piece of a panel begins, its rows, and the elements of its last row."""
+    at, many, step, count, last = panel
+    first = number * _together(count)
+    rows = min(_together(count), many - first)
+    return at + first * step, rows, last if first + rows == many else count
+
+
+@kernel
 def normalize(x, residual, y, panel, table, bound, adds, past):
     """Y = scale (x - center) + shift + residual, and 0 where that is at or below the bound."""
-    at, many, step, count, last = panel
-    for k in range(0, count, _CELLS):
-        known = table[CENTER, k:], table[SCALE, k:], table[SHIFT, k:], bound
-        some, end = min(_CELLS, count - k), min(_CELLS, last - k)
-        if adds:
-            _forward(many, step, some, end, at + k, (x, residual), (y,), known, (), past)
-        else:
-            _forward(many, step, some, end, at + k, (x,), (y,), known, (), past)
+    _at, many, step, count, _last = panel
+    for first in range((many - 1) // _together(count), -1, -1):
+        at, rows, last = _piece(panel, first)
+        for k in range(0, count, _CELLS):
+            known = table[CENTER, k:], table[SCALE, k:], table[SHIFT, k:], bound
+            some, end = min(_CELLS, count - k), min(_CELLS, last - k)
+            if adds:
+                _forward(rows, step, some, end, at + k, (x, residual), (y,), known, (), past)
+            else:
+                _forward(rows, step, some, end, at + k, (x,), (y,), known, (), past)
 
 
 @kernel
@@ -189,12 +212,14 @@ def sums(x, dy, y, passed, panel, channels, run, table, bound, ones, products):
 @kernel
 def gradient(x, g, dx, panel, table, bound, training, past):
     """Dx = scale g + slope (x - center) + offset, of what ReLU passes of g."""
-    at, many, step, count, last = panel
+    _at, many, step, count, _last = panel
     whether = 1.0 if training else 0.0
-    for k in range(0, count, _CELLS):
-        known = (
-            table[CENTER, k:], table[SCALE, k:], table[SHIFT, k:], bound,
-            table[SLOPE, k:], table[OFFSET, k:], whether,
-        )  # fmt: skip
-        some, end = min(_CELLS, count - k), min(_CELLS, last - k)
-        _backward(many, step, some, end, at + k, (x, g), (dx,), known, (), past)
+    for first in range((many - 1) // _together(count), -1, -1):
+        at, rows, last = _piece(panel, first)
+        for k in range(0, count, _CELLS):
+            known = (
+                table[CENTER, k:], table[SCALE, k:], table[SHIFT, k:], bound,
+                table[SLOPE, k:], table[OFFSET, k:], whether,
+            )  # fmt: skip
+            some, end = min(_CELLS, count - k), min(_CELLS, last - k)
+            _backward(rows, step, some, end, at + k, (x, g), (dx,), known, (), past)
