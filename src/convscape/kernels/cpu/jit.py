@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -76,7 +77,8 @@ def _cached(kind: type[_Compiled], function: F, fastmath: set[str], **options: A
     options |= {"no_cfunc_wrapper": True, "no_cpython_wrapper": kind is _Inner}
     compiled = kind(function, targetoptions={"fastmath": fastmath, **options})
     before = config.CACHE_DIR
-    config.CACHE_DIR = before or str(_folder())
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    config.CACHE_DIR = before or str(_folder(home))
     try:
         compiled.enable_caching()
     finally:
@@ -108,13 +110,13 @@ class Kept(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
         return self._data_name(int(digest[:16], 16))  # type: ignore[no-any-return]
 
 
-def _folder() -> Path:
-    """The user's cache folder, or a temporary one where that cannot be written.
+@cache
+def _folder(home: Path) -> Path:
+    """The cache in the user's folder, or in a temporary one where that cannot be written.
 
     Numba looks at a function's own file only to see whether its cache is stale; a kernel inlines
     others. The digest of all kernel files in the path makes every edit a new cache.
     """
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     for parent in (home / "convscape", Path(tempfile.gettempdir()) / f"convscape-{_user()}"):
         folder = parent / _digest()
         try:
