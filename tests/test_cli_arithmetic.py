@@ -161,13 +161,10 @@ def test_bad_input_is_one_error(line: str, rule: str) -> None:
 
 
 def test_bad_input_is_one_line_and_exit_status_2() -> None:
-    code = (
-        "import sys; sys.argv = 'convscape size 5 -k 0'.split()\n"
-        "import convscape.cli; convscape.cli.main()"
-    )
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", "convscape", "size", "5", "-k", "0"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert result.returncode == 2
     assert result.stdout == ""
     assert (

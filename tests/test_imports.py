@@ -20,6 +20,7 @@ SOURCE = Path(convscape.__file__).parent
 MAY_IMPORT = {
     "_version": set(),
     "__init__": {"_version", "arithmetic"},
+    "__main__": {"cli"},
     "arithmetic": set(),
     "readers": {"arithmetic"},
     "kernels": {"arithmetic"},

@@ -18,7 +18,6 @@ Source: S. Ioffe and C. Szegedy, arXiv 1502.03167, section 3; T. Chan, G. Golub 
 "Algorithms for Computing the Sample Variance", The American Statistician 37(3), 1983.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -29,6 +28,7 @@ from convscape.kernels.cpu import caches, memory
 from convscape.kernels.cpu import norm_parts as parts
 from convscape.kernels.cpu.bound import Bound, Launch, Result, place
 from convscape.kernels.cpu.layout import Array
+from convscape.kernels.cpu.norm_layout import in_line, layout_of
 from convscape.kernels.cpu.norm_planes import FROM as PLANES_FROM
 
 _SPLIT_FROM = 1 << 16  # elements, about 30 microseconds of one thread
@@ -77,7 +77,7 @@ def normalize(
     Returns:
         y, like x and in x's memory order; and the mean and biased variance, (2, C) in float64.
     """
-    layout = _layout(x.shape, x.strides, x.itemsize)
+    layout = layout_of(x.shape, x.strides, x.itemsize)
     given = Given(weight is not None, bias is not None, residual is not None)
     call = _forward(
         x.shape, layout.last, x.dtype, threads, given, statistics is None, relu, epsilon, _KEEP
@@ -86,7 +86,7 @@ def normalize(
     if statistics is not None:
         found[0], found[1] = statistics
     held = [
-        _memory(x, layout), None if residual is None else _memory(residual, layout), y,
+        in_line(x, layout), None if residual is None else in_line(residual, layout), y,
         _vector(weight, x), _vector(bias, x), None, None, found,
     ]  # fmt: skip
     call.fill(*map(_address, held))
@@ -119,7 +119,7 @@ def bind(
         float64. None for an x with gaps, or without elements.
     """
     kind = np.dtype(dtype)
-    layout = _layout(shape, tuple(s * kind.itemsize for s in strides), kind.itemsize)
+    layout = layout_of(shape, tuple(s * kind.itemsize for s in strides), kind.itemsize)
     if 0 in shape or not layout.whole:
         return None
     return _forward(
@@ -185,13 +185,13 @@ def normalize_grad(
         dx; the residual's gradient (dy itself without ReLU; what is passed on by it where y was
         given); and dweight and dbias, (2, C) in x's dtype.
     """
-    layout = _layout(x.shape, x.strides, x.itemsize)
+    layout = layout_of(x.shape, x.strides, x.itemsize)
     given = Given(weight is not None, bias is not None, y is not None)
     call = _backward(x.shape, layout.last, x.dtype, threads, given, training, relu, epsilon)
     dx, grads, *passed = (result.kept() for result in call.results)
-    out = None if y is None else _memory(y, layout)
+    out = None if y is None else in_line(y, layout)
     held = [
-        _memory(x, layout), _memory(dy, layout), out, passed[0] if passed else None, dx,
+        in_line(x, layout), in_line(dy, layout), out, passed[0] if passed else None, dx,
         _vector(weight, x), _vector(bias, x), np.ascontiguousarray(moments), grads,
     ]  # fmt: skip
     call.fill(*map(_address, held))
@@ -221,7 +221,7 @@ def bind_grad(
         is given what is passed. None as in `bind`.
     """
     kind = np.dtype(dtype)
-    layout = _layout(shape, tuple(s * kind.itemsize for s in strides), kind.itemsize)
+    layout = layout_of(shape, tuple(s * kind.itemsize for s in strides), kind.itemsize)
     if 0 in shape or not layout.whole:
         return None
     return _backward(shape, layout.last, kind, threads, Given(*given), training, relu, epsilon)
@@ -289,48 +289,3 @@ def _vector(v: Array | None, x: Array) -> Array | None:
 
 def _address(x: Array | None) -> int:
     return 0 if x is None else memory.address(x)
-
-
-class _Layout(NamedTuple):
-    """How an (N, C, ...) array lies in memory, and how kernels see it.
-
-    Args:
-        strides: Bytes, of a dense array of this shape and order.
-        last: Whether the channels are its fastest axis.
-        whole: Whether the array lies so.
-    """
-
-    strides: tuple[int, ...]
-    last: bool
-    whole: bool
-
-
-@lru_cache(maxsize=1024)  # of every call, for few different arrays
-def _layout(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> _Layout:
-    """The order of memory to compute in: the array's own where it is dense."""
-    n, c, *rest = shape
-    run = prod(rest)
-    plain = _dense(shape, itemsize)
-    (batch, *others, channel) = _dense((n, *rest, c), itemsize)
-    order = batch, channel, *others
-
-    def lies(wanted: tuple[int, ...]) -> bool:
-        return all(m == 1 or s == w for m, s, w in zip(shape, strides, wanted, strict=True))
-
-    if lies(order) and not (lies(plain) and run > 1):
-        return _Layout(order, True, True)
-    return _Layout(plain, False, lies(plain))
-
-
-def _dense(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
-    """Bytes from element to element of a contiguous array, an axis each."""
-    return tuple(itemsize * prod(shape[axis + 1 :]) for axis in range(len(shape)))
-
-
-def _memory(x: Array, layout: _Layout) -> Array:
-    """The array as flat memory in this order, copied where it does not lie so."""
-    if x.strides == layout.strides:
-        return x.ravel("K")
-    if layout.last:
-        x = np.moveaxis(x, 1, -1)
-    return np.ascontiguousarray(x).reshape(-1)
