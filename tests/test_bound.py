@@ -36,6 +36,10 @@ def _refuse(part: int, parts: int, bad: int, x: Any) -> None:
 def _team(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """With a team to start, and without."""
     if not request.param:
+        # What is compiled without OpenMP never has it in this process.
+        x, like = np.ones(2, np.float32), np.empty(0, np.float32)
+        launch(_scale, 1, (address(x), address(x)), 1.0, 0, x, like)
+        launch(_refuse, 1, 1, x)
         monkeypatch.setattr(threads, "_libraries", list)
     threads.bind.cache_clear()
     yield request.param

@@ -15,7 +15,7 @@ Source: A. Lavin and S. Gray, arXiv 1509.09308; blocking: A. Zlateski et al., "T
 Efficient FFT and Winograd Convolutions on Modern CPUs", ICS 2019.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from math import prod
 from typing import Any
@@ -25,7 +25,7 @@ import numpy as np
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu import winograd_chunks, winograd_deep
-from convscape.kernels.cpu.bound import Bound, Result
+from convscape.kernels.cpu.bound import Bound, Launch, Result
 from convscape.kernels.cpu.clip import limit
 from convscape.kernels.cpu.layout import (
     Array,
@@ -99,7 +99,7 @@ def _convolve(
     return y.transpose(0, 3, 1, 2) if is_channels_last(x) else plain(y, threads)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Call:
     """A convolution of channels-last memory of which all is known but where things lie.
 
@@ -115,6 +115,7 @@ class _Call:
         corner: What the first tile reads of padding above and on the left.
         no_bias: Zeros.
         threads: Threads to use.
+        known: Its launches, by the weights' elements and strides and whether there is a ReLU.
     """
 
     adjoint: bool
@@ -127,30 +128,38 @@ class _Call:
     corner: tuple[int, int]
     no_bias: Array
     threads: int
+    known: dict[Any, list[Launch]] = field(default_factory=dict)
 
     def __call__(
         self, kernels: tuple[int, ...], x: int, weight: int, _packed: int, y: int,
         bias: Array | None, relu: bool | float,
     ) -> None:  # fmt: skip
         """Compute, given the weights' elements and strides, and the addresses of all."""
-        size, sk, sc, *cells = kernels
-        steps = (sc, sk, *cells) if self.adjoint else (sk, sc, *cells)
-        none, (inputs, points, outputs) = self.no_bias, self.sizes
-        bias = none if bias is None else np.ascontiguousarray(bias, none.dtype)
-        if points == 0:
-            winograd_deep.convolve(
-                (x, weight, y), (inputs, size, outputs), self.edge, self.strides, self.size, steps,
-                self.adjoint, self.channels, bias, bool(relu), self.grid, self.corner, self.threads,
-            )  # fmt: skip
-        else:
-            winograd_chunks.convolve(
-                (x, weight, y), (inputs, size, outputs), points, self.edge, self.strides, self.size,
-                steps, self.adjoint, self.channels, bias, bool(relu), self.grid, self.corner,
-                self.threads,
-            )  # fmt: skip
+        launches = self.known.get((kernels, bool(relu)))
+        if launches is None:
+            launches = self.known[kernels, bool(relu)] = self._launches(kernels, bool(relu))
+        none = self.no_bias
+        added = none if bias is None else np.ascontiguousarray(bias, none.dtype)
+        # Both live as long as this call.
+        points = workspace.empty(self.sizes[1], none.dtype) if self.sizes[1] else none
+        places = x, weight, y, workspace.address(added), workspace.address(points)
+        for launch in launches:
+            launch(*places)
         if not isinstance(relu, bool):
             # No well-known network has an upper bound here: it is a pass of its own.
-            limit(y, outputs, relu, none.dtype, self.threads)
+            limit(y, self.sizes[2], relu, none.dtype, self.threads)
+
+    def _launches(self, kernels: tuple[int, ...], relu: bool) -> list[Launch]:
+        size, sk, sc, *cells = kernels
+        steps = (sc, sk, *cells) if self.adjoint else (sk, sc, *cells)
+        inputs, points, outputs = self.sizes
+        fixed = (
+            self.edge, self.strides, self.size, steps, self.adjoint, self.channels,
+            self.no_bias.dtype, relu, self.grid, self.corner, self.threads,
+        )  # fmt: skip
+        if points == 0:
+            return winograd_deep.launches((inputs, size, outputs), *fixed)
+        return winograd_chunks.launches((inputs, size, outputs), points, *fixed)
 
 
 @lru_cache(maxsize=1024)

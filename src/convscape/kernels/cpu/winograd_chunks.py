@@ -4,16 +4,17 @@ Tiles are taken in chunks whose points, and those of their products, stay in L2 
 of the kernels' points.
 """
 
+from typing import Any
+
 import numpy as np
 
-from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.bound import Launch, lies_at, place
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import team
-from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
-from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.winograd_deep import BIAS, POINTS, WEIGHT, X, Y
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
 from convscape.kernels.cpu.winograd_tiles import load_tile, store_tile
 
@@ -131,30 +132,28 @@ def _forward_part(
                 k0 += width
 
 
-def convolve(
-    places: tuple[int, int, int], sizes: tuple[int, int, int], points: int, edge: int,
-    x_strides: tuple[int, int, int], size: tuple[int, int], weight_strides: tuple[int, ...],
-    flip: bool, channels: tuple[int, int], bias: Array, relu: bool, grid: tuple[int, int, int],
-    corner: tuple[int, int], threads: int,
-) -> None:  # fmt: skip
-    """As `convscape.kernels.cpu.winograd_deep.convolve`, which says what the arguments are.
+def launches(
+    sizes: tuple[int, int, int], points: int, edge: int, x_strides: tuple[int, int, int],
+    size: tuple[int, int], weight_strides: tuple[int, ...], flip: bool, channels: tuple[int, int],
+    dtype: np.dtype[Any], relu: bool, grid: tuple[int, int, int], corner: tuple[int, int],
+    threads: int,
+) -> list[Launch]:  # fmt: skip
+    """As `convscape.kernels.cpu.winograd_deep.launches`, which says what the arguments are.
 
-    Args beside those:
-        points: Elements of the kernels' points.
+    They are also told where the kernels' points lie, of which there are so many elements.
     """
-    lanes = SIMD.lanes(bias.itemsize)
-    x, weight, y = places
-    room = workspace.empty(points, bias.dtype)  # lives as long as this call
-    at = workspace.address(room)
-    launch(
+    lanes, bias = SIMD.lanes(dtype.itemsize), lies_at(BIAS, channels[1], dtype)
+    made = Launch(
         _kernel_part, threads,
-        (weight, at), (sizes[1], points), edge, weight_strides, flip, channels, lanes, bias,
+        (place(WEIGHT), place(POINTS)), (sizes[1], points), edge, weight_strides, flip, channels,
+        lanes, bias,
     )  # fmt: skip
-    launch(
+    used = Launch(
         _forward_part, threads,
-        (x, at, y), (sizes[0], points, sizes[2]), edge, x_strides, size, channels, bias, relu,
-        lanes, grid, corner, _chunk(*channels, bias.itemsize),
+        (place(X), place(POINTS), place(Y)), (sizes[0], points, sizes[2]), edge, x_strides, size,
+        channels, bias, relu, lanes, grid, corner, _chunk(*channels, dtype.itemsize),
     )  # fmt: skip
+    return [made, used]
 
 
 def _chunk(channels_in: int, channels_out: int, itemsize: int) -> int:

@@ -8,18 +8,22 @@ the weights, never go through memory. The tiles' points may: those of the next r
 while the present ones are multiplied.
 """
 
+from typing import Any
+
 import numpy as np
 
+from convscape.kernels.cpu.bound import Launch, lies_at, place
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch_run
 from convscape.kernels.cpu.jit import team
-from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
-from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add_few, multiply_few
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
 from convscape.kernels.cpu.winograd_tiles import spread_input, store_tile
+
+X, WEIGHT, Y, BIAS, POINTS = range(5)
+"""Addresses that launches are told, the last one by `convscape.kernels.cpu.winograd_chunks`."""
 
 _DEPTH = 32  # input channels of one piece of a sum: longer ones lose digits
 _TILE = 3  # what a tile's transform costs, in kernels of as many input channels
@@ -108,37 +112,40 @@ def _multiply_part(
         k0 += width
 
 
-def convolve(
-    places: tuple[int, int, int], sizes: tuple[int, int, int], edge: int,
-    x_strides: tuple[int, int, int], size: tuple[int, int], weight_strides: tuple[int, ...],
-    flip: bool, channels: tuple[int, int], bias: Array, relu: bool, grid: tuple[int, int, int],
-    corner: tuple[int, int], threads: int,
-) -> None:  # fmt: skip
-    """Fill flat channels-last y (n, h, w, k) from flat channels-last x and the kernels.
+def launches(
+    sizes: tuple[int, int, int], edge: int, x_strides: tuple[int, int, int],
+    size: tuple[int, int], weight_strides: tuple[int, ...], flip: bool, channels: tuple[int, int],
+    dtype: np.dtype[Any], relu: bool, grid: tuple[int, int, int], corner: tuple[int, int],
+    threads: int,
+) -> list[Launch]:  # fmt: skip
+    """What fills flat channels-last y (n, h, w, k) from flat channels-last x and the kernels.
+
+    Told the addresses of x, the weights, y and the bias, (k,).
 
     Args:
-        places: Addresses of x, the weights and y.
-        sizes: Their elements.
+        sizes: Elements of x, the weights and y.
         edge: Of an output tile: 4 with 3x3 kernels, 2 with 5x5.
         x_strides: The input's strides of n, h and w in elements.
         size: (H, W) of the input.
         weight_strides: The weights' strides of k, c, r and s.
         flip: Whether the kernels are reversed.
         channels: Input and output channels.
-        bias: (k,), in the type of all of them.
+        dtype: Of all of them.
         relu: Whether negative results become 0.
         grid: (n, h, w) of the output.
         corner: What the first tile reads of padding above and on the left.
         threads: Threads to use.
     """
-    lanes = SIMD.lanes(bias.itemsize)
+    lanes, bias = SIMD.lanes(dtype.itemsize), lies_at(BIAS, channels[1], dtype)
     tiles = grid[0] * -(-grid[1] // edge) * -(-grid[2] // edge)
     by_tiles = tiles * _TILE > channels[1]
     most = _TILES * threads if by_tiles else _TILES
     chunk = -(-tiles // -(-tiles // most))  # chunks of one size
-    for first in range(0, tiles, chunk):
-        launch(
+    return [
+        Launch(
             _multiply_part, threads,
-            places, sizes, edge, x_strides, size, weight_strides, flip, channels, bias, relu, lanes,
-            grid, corner, first, min(first + chunk, tiles), by_tiles,
-        )  # fmt: skip
+            (place(X), place(WEIGHT), place(Y)), sizes, edge, x_strides, size, weight_strides, flip,
+            channels, bias, relu, lanes, grid, corner, first, min(first + chunk, tiles), by_tiles,
+        )
+        for first in range(0, tiles, chunk)
+    ]  # fmt: skip
