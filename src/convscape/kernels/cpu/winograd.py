@@ -36,9 +36,9 @@ from convscape.kernels.cpu.layout import (
     plain,
 )
 from convscape.kernels.cpu.simd import SIMD
-from convscape.kernels.cpu.winograd_weight import weight_grad
+from convscape.kernels.cpu.winograd_weight import bind_weight, weight_grad
 
-__all__ = ["bind", "forward", "input_grad", "weight_grad"]
+__all__ = ["bind", "bind_weight", "forward", "input_grad", "weight_grad"]
 
 _POINTS = 9 << 20  # bytes of kernels' points from which on they outgrow the cache
 _FEW = 200  # tiles that do not pay for writing and reading the kernels' points

@@ -9,22 +9,31 @@ for itself: points that go from core to core take longer than to compute them tw
 channels `winograd_weight_few` keeps everything in each core's own cache.
 """
 
+from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
-from convscape.kernels.cpu import caches, winograd_weight_few
+from convscape.kernels.cpu import caches
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import team
-from convscape.kernels.cpu.layout import Array, is_channels_last, padded, weight_shaped
+from convscape.kernels.cpu.layout import (
+    Array,
+    is_channels_last,
+    order_of,
+    padded,
+    weight_shaped,
+)
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
-from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.winograd_tiles import plane_of, row_of, spread_input, spread_output
 from convscape.kernels.cpu.winograd_weight_cells import put_cells, room_for_cells
+from convscape.kernels.cpu.winograd_weight_few import few_part
 
 _BLOCK = 8 * ROWS  # output channels of one block: its sums are 432 KiB
 _TILES = 32  # tiles of a piece of a sum, about: points stay in L1; longer ones lose digits
@@ -103,32 +112,72 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
 
     It lies in channels-last memory when x does.
     """
-    n, c, h, w = x.shape
     last = is_channels_last(x)
-    k, *outputs = dy.shape[1:]
     if x.size == 0 or dy.size == 0:
         return np.zeros(geometry.weight_shape, x.dtype)
-    lanes, channels, edge = SIMD.lanes(x.itemsize), (c, k), 7 - geometry.kernel[0]
-    corner = tuple(w.padding[0] for w in geometry.windows)
-    memory, strides = padded(x, ((0, 0), (0, 0)), threads)
-    dy_memory, dy_strides = padded(dy, ((0, 0), (0, 0)), threads)
-    tiles = n * -(-outputs[0] // edge) * -(-outputs[1] // edge)
-    if 36 * x.itemsize * c * k <= _FEW_BYTES and tiles >= _FEW_TILES * threads:
-        dw = winograd_weight_few.weight_grad(
-            edge, memory, strides, (h, w), dy_memory, dy_strides, channels, lanes, corner,
-            (n, *outputs), last, threads,
-        )  # fmt: skip
-        return weight_shaped(dw, geometry, last)
+    memory, dy_memory = (padded(t, ((0, 0), (0, 0)), threads)[0] for t in (x, dy))
+    launches, slabs = _launches(geometry, x.shape, dy.shape, last, x.dtype, threads)
+    numbers = prod(geometry.weight_shape)
+    dw = workspace.empty(slabs * numbers, x.dtype)
+    places = tuple(map(workspace.address, (memory, dy_memory, dw)))
+    for launch in launches:
+        launch(*places)
+    total = dw[:numbers]
+    for slab in range(1, slabs):
+        total += dw[slab * numbers : (slab + 1) * numbers]
+    return weight_shaped(total, geometry, last)
+
+
+@lru_cache(maxsize=1024)
+def bind_weight(
+    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...],
+    dy_shape: tuple[int, ...], dy_strides: tuple[int, ...], dtype: str, threads: int,
+) -> Bound | None:  # fmt: skip
+    """`weight_grad`, as `convscape.kernels.cpu.gemm.bind_weight`; None where sums are apart."""
+    if (order_of(shape, strides), order_of(dy_shape, dy_strides)) != (True, True):
+        return None
+    kind = np.dtype(dtype)
+    launches, slabs = _launches(geometry, tuple(shape), tuple(dy_shape), True, kind, threads)
+    if slabs > 1:
+        return None
+
+    def fill(x: int, dy: int, _packed: int, dw: int, _bias: object, _relu: object) -> None:
+        for launch in launches:
+            launch(x, dy, dw)
+
+    return Bound((Result.of(geometry.weight_shape, kind, True),), fill)
+
+
+@lru_cache(maxsize=1024)
+def _launches(
+    geometry: Geometry, shape: tuple[int, ...], dy: tuple[int, ...], last: bool,
+    dtype: np.dtype[Any], threads: int,
+) -> tuple[list[Launch], int]:  # fmt: skip
+    """What computes a gradient from channels-last memory, told where x, dy and the sums begin.
+
+    And how many sums there are of each weight, still to be added up where they are several.
+    """
+    n, c, h, w = shape
+    k, *grid = dy[1:]
+    edge, lanes = 7 - geometry.kernel[0], SIMD.lanes(dtype.itemsize)
+    tiles = n * -(-grid[0] // edge) * -(-grid[1] // edge)
+    few = 36 * dtype.itemsize * c * k <= _FEW_BYTES and tiles >= _FEW_TILES * threads
+    slabs = threads if few else 1
+    sums = lies_at(2, slabs * prod(geometry.weight_shape), dtype)
+    given = (
+        edge, lies_at(0, prod(shape), dtype), (h * w * c, w * c, c), (h, w),
+        lies_at(1, prod(dy), dtype), (prod(grid) * k, grid[1] * k, k), (c, k), lanes,
+        tuple(axis.padding[0] for axis in geometry.windows), (n, *grid),
+    )  # fmt: skip
+    if few:
+        return [Launch(few_part, threads, *given, last, sums)], slabs
     # As many tiles at once as fit the last level of the cache, where each block of input channels
     # finds their points again; chunks of one size.
     row = WIDEST * lanes + -(-k // threads)
-    most = min(_MOST_POINTS, caches.core_share() // 2) // (36 * x.itemsize * row)
+    most = min(_MOST_POINTS, caches.core_share() // 2) // (36 * dtype.itemsize * row)
     chunk = -(-tiles // -(-tiles // max(_TILES, most)))
-    dw = workspace.empty(prod(geometry.weight_shape), x.dtype)
-    for first in range(0, tiles, chunk):
-        launch(
-            _wide_part, threads,
-            edge, memory, strides, (h, w), dy_memory, dy_strides, channels, lanes, corner,
-            (n, *outputs), first, min(chunk, tiles - first), last, first > 0, dw,
-        )  # fmt: skip
-    return weight_shaped(dw, geometry, last)
+    wide = [
+        Launch(_wide_part, threads, *given, first, min(chunk, tiles - first), last, first > 0, sums)
+        for first in range(0, tiles, chunk)
+    ]
+    return wide, slabs

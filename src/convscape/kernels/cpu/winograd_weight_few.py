@@ -7,13 +7,10 @@ So points, of which large images have many, never leave the core.
 
 import numpy as np
 
-from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import team
-from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS
-from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
 from convscape.kernels.cpu.winograd_tiles import plane_of, row_of, spread_input, spread_output
 from convscape.kernels.cpu.winograd_weight_cells import put_cells, room_for_cells
@@ -23,10 +20,27 @@ TILES = 24
 
 
 @team
-def _few_part(
+def few_part(
     part, parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, last, dw
 ):
-    """The gradient from a share of the tiles, at dw[part]."""
+    """The gradient from a share of the tiles, at dw[part].
+
+    Args:
+        part: Number of the share.
+        parts: Shares, each with sums of its own.
+        edge: Of an output tile: 4 with 3x3 kernels, 2 with 5x5.
+        x: The input's memory, channels-last.
+        strides: Its strides of n, h and w in elements.
+        size: (H, W) of the input.
+        dy: The memory of the output's gradient, channels-last.
+        dy_strides: Its strides of n, h and w.
+        channels: Input and output channels.
+        lanes: Elements of a vector.
+        corner: What the first tile reads of padding above and on the left.
+        grid: (n, h, w) of the output.
+        last: Whether the gradient is (k, side, side, c), or (k, c, side, side).
+        dw: The gradients of all shares.
+    """
     if divide(part, parts):
         return
     c_size, k_size = channels
@@ -69,36 +83,3 @@ def _few_part(
                 c_size, real, lanes, line, dw,
             )  # fmt: skip
         c0 += width
-
-
-def weight_grad(
-    edge: int, x: Array, strides: tuple[int, int, int], size: tuple[int, int], dy: Array,
-    dy_strides: tuple[int, int, int], channels: tuple[int, int], lanes: int,
-    corner: tuple[int, ...], grid: tuple[int, ...], last: bool, threads: int,
-) -> Array:  # fmt: skip
-    """The gradient, flat, from flat channels-last x and dy.
-
-    Args:
-        edge: Of an output tile: 4 with 3x3 kernels, 2 with 5x5.
-        x: The input's memory.
-        strides: Its strides of n, h and w in elements.
-        size: (H, W) of the input.
-        dy: The memory of the output's gradient.
-        dy_strides: Its strides of n, h and w.
-        channels: Input and output channels.
-        lanes: Elements of a vector.
-        corner: What the first tile reads of padding above and on the left.
-        grid: (n, h, w) of the output.
-        last: Whether the gradient is (k, side, side, c), or (k, c, side, side).
-        threads: Threads to use, each on sums of its own.
-    """
-    numbers = (7 - edge) ** 2 * channels[0] * channels[1]
-    dw = workspace.empty(threads * numbers, x.dtype)
-    launch(
-        _few_part, threads,
-        edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, last, dw,
-    )  # fmt: skip
-    total = dw[:numbers]
-    for part in range(1, threads):
-        total += dw[part * numbers : (part + 1) * numbers]
-    return total
