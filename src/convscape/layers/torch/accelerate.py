@@ -81,7 +81,8 @@ def accelerate(model: nn.Module) -> nn.Module:
     The copy is in evaluation, traced by torch.fx. Batch normalization is folded into the
     convolution before it (weight' = weight gamma / sqrt(var + eps)), a ReLU behind a convolution or
     batch normalization is taken in the same pass, sums and activations are done in place where
-    nobody else reads the memory, and convolutions and pooling, modules or functions, are ours.
+    nobody else reads the memory, and convolutions and pooling, modules or functions, are ours, as
+    are dense layers on (N, C), whose weights are arranged once like a convolution's.
     Inside, images lie in channels-last memory; results come back in the order of memory that the
     input had. The numbers are the model's up to rounding.
 

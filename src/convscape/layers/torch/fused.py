@@ -22,14 +22,15 @@ _INPUTS = 64
 class _Kept:
     """What a layer made of its weight, for as long as nobody writes to the weight and the bias."""
 
-    def __init__(self, layer: "FusedConv2d") -> None:
+    def __init__(self, layer: "_Constant") -> None:
         self.relu = layer.relu
         self.tensors = layer.weight, layer.bias
         self.state = self._state()
-        self.constant = ops.ConstantWeight(layer.weight, copy=False)
+        weight = layer.weight if layer.weight.dim() == 4 else layer.weight[:, :, None, None]
+        self.constant = ops.ConstantWeight(weight, copy=False)
         self.calls: dict[Any, Convolution] = {}
 
-    def serves(self, layer: "FusedConv2d") -> bool:
+    def serves(self, layer: "_Constant") -> bool:
         """Whether the layer is as it was."""
         own = layer._parameters  # what `layer.weight` finds, by a longer way
         weight, bias = self.tensors
@@ -42,9 +43,11 @@ class _Kept:
         return of_weight if bias is None else (of_weight, bias.data_ptr(), bias._version)
 
 
-class FusedConv2d(Conv2d):
-    """A convolution, and a ReLU if `relu` is set; 6.0 is ReLU6."""
+class _Constant(torch.nn.Module):
+    """A layer that arranges its weight once, and remembers the inputs that it met."""
 
+    weight: Tensor
+    bias: Any
     relu: bool | float = False
     _kept: _Kept | None = None
 
@@ -52,35 +55,58 @@ class FusedConv2d(Conv2d):
         """Without what was made of the weight: a copy makes it again."""
         return {name: value for name, value in vars(self).items() if name != "_kept"}
 
-    def _convolution(self, input: Tensor) -> Convolution:
-        """The convolution as chosen and packed for inputs of this kind."""
+    def _known(self, input: Tensor) -> Convolution | None:
+        """The convolution for inputs of this kind, if it is known.
+
+        A network's kernels empty the caches between layers, and then each step here costs a
+        microsecond: so this is asked first.
+        """
+        kept = self._kept
+        if kept is None or not calls.eager():
+            return None
+        call = kept.calls.get((kind(input), threads()))
+        return call if call is not None and kept.serves(self) else None
+
+    def _found(self, input: Tensor, image: Tensor, *setting: Any) -> Convolution:
+        """The convolution of an image as chosen and packed, for inputs of this kind."""
         kept = self._kept
         if kept is None or not kept.serves(self):
             kept = self._kept = _Kept(self)
-        given = self.stride, self.padding, self.dilation, self.groups
-        call = kept.constant.convolution(input, self.bias, self.relu, *given)
+        call = kept.constant.convolution(image, self.bias, self.relu, *setting)
         if len(kept.calls) >= _INPUTS:
             kept.calls.clear()
         kept.calls[kind(input), threads()] = call
         return call
 
+
+class FusedConv2d(_Constant, Conv2d):
+    """A convolution, and a ReLU if `relu` is set; 6.0 is ReLU6."""
+
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) or (C, H, W) to (N, K, H', W') or (K, H', W')."""
-        # A network's kernels empty the caches between layers, and then each step here costs a
-        # microsecond: what is known of such an input is asked for first.
-        kept = self._kept
-        if kept is not None and calls.eager():
-            call = kept.calls.get((kind(input), threads()))
-            if call is not None and kept.serves(self):
-                return call(input)
+        call = self._known(input)
+        if call is not None:
+            return call(input)
         if self.padding_mode != "zeros":
             return rectified(super().forward(input), self.relu)
+        given = self.stride, self.padding, self.dilation, self.groups
         if input.dim() == 4 and calls.covered(input) and not torch.compiler.is_compiling():
-            return self._convolution(input)(input)
-        return calls.conv2d(
-            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
-            relu=self.relu,
-        )  # fmt: skip
+            return self._found(input, input, *given)(input)
+        return calls.conv2d(input, self.weight, self.bias, *given, relu=self.relu)
+
+
+class FusedLinear(_Constant, torch.nn.Linear):
+    """A dense layer as a 1x1 convolution, and a ReLU if `relu` is set; 6.0 is ReLU6."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., C) to (..., K); what is not (N, C) is the stock module's."""
+        call = self._known(input)
+        if call is None:
+            rows = input.dim() == 2 and input.shape[1] == self.in_features and len(input) > 0
+            if not rows or not calls.covered(input) or torch.compiler.is_compiling():
+                return rectified(super().forward(input), self.relu)
+            call = self._found(input, input[:, :, None, None], 1, 0, 1, 1)
+        return call(input[:, :, None, None])[:, :, 0, 0]
 
 
 class FusedBatchNorm2d(BatchNorm2d):

@@ -17,12 +17,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from convscape.layers.torch import calls
 from convscape.layers.torch.convert import OURS
-from convscape.layers.torch.fused import Call, FusedBatchNorm2d, FusedConv2d, add_into
+from convscape.layers.torch.fused import (
+    Call,
+    FusedBatchNorm2d,
+    FusedConv2d,
+    FusedLinear,
+    add_into,
+)
 
 _IDLE = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _DROPOUTS = (functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d)
 
-_MODULES = OURS | {nn.Conv2d: FusedConv2d, nn.BatchNorm2d: FusedBatchNorm2d}
+_MODULES: dict[type[nn.Module], type[nn.Module]] = OURS | {
+    nn.Conv2d: FusedConv2d, nn.BatchNorm2d: FusedBatchNorm2d, nn.Linear: FusedLinear,
+}  # fmt: skip
 COMPUTING = (*_MODULES.values(), Call)
 """Classes of modules that compute on our kernels."""
 
@@ -35,8 +43,8 @@ _FUNCTIONS: dict[Any, Any] = {
     functional.adaptive_avg_pool2d: calls.adaptive_avg_pool2d,
     functional.batch_norm: calls.batch_norm,
 }
-_WITH_RELU = (calls.conv2d, calls.batch_norm, FusedConv2d, FusedBatchNorm2d, add_into)
-_WITH_BOUND = (calls.conv2d, FusedConv2d)
+_WITH_BOUND = (calls.conv2d, FusedConv2d, FusedLinear)
+_WITH_RELU = (*_WITH_BOUND, calls.batch_norm, FusedBatchNorm2d, add_into)
 
 ACTIVATIONS: tuple[Any, ...] = (
     nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.SiLU, nn.LeakyReLU, nn.ELU,
@@ -184,7 +192,7 @@ def _drop_idle(model: fx.GraphModule) -> None:
 def _separate(model: fx.GraphModule) -> None:
     """A module of its own for each call, so that each can be changed alone; tensors are shared."""
     seen = set()
-    for node, module in _calls(model, (*OURS, *ACTIVATIONS)):
+    for node, module in _calls(model, (*_MODULES, *ACTIVATIONS)):
         if id(module) in seen:
             module = copy.copy(module)
             node.target = _free(model, f"{node.target}_again")
