@@ -1,11 +1,14 @@
 """Batch normalization for autograd: the kernels forward and backward, the formula beyond."""
 
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch.autograd import Function
 from torch.autograd.graph import increment_version
 
+from convscape.kernels.cpu import memory
 from convscape.ops.bridge import array, dtype_name, has_memory, results, run, tensor, threads
 
 Blend = tuple[float, float, float]
@@ -156,12 +159,12 @@ def _normalized(
     """Y and the moments; see `BatchNorm.forward`."""
     call = None
     if plan.direct:
-        key = threads(), blend, eps, relu
+        key = threads(), blend is None, eps, relu
         call = plan.calls.get(key, False)
         if call is False:
             call = plan.calls[key] = plan.kernels.bind(
                 x.shape, x.stride(), dtype_name(x.dtype), threads(), plan.given, blend is not None,
-                relu, eps, blend or KEEP,
+                relu, eps,
             )  # fmt: skip
     if call is None:
         statistics = None if blend is not None else tuple(map(array, running))
@@ -175,12 +178,19 @@ def _normalized(
         return y, moments
     y, moments = results(call, x, weight, bias, residual, *running)
     tensors = x, residual, y, weight, bias, *running, moments
-    call.fill(*[0 if t is None else t.data_ptr() for t in tensors])
+    blending = _numbers(blend or KEEP)  # lives as long as this call
+    places = [0 if t is None else t.data_ptr() for t in tensors]
+    call.fill(*places, memory.address(blending))
     if blend is not None:
         for moved in running:
             if moved is not None and not moved.is_inference():  # autograd notices the new value
                 increment_version(moved)
     return y, moments
+
+
+@lru_cache(maxsize=1024)
+def _numbers(blend: Blend) -> Any:
+    return np.array(blend, float)
 
 
 def _bound_grad(

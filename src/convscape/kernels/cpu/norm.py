@@ -79,15 +79,14 @@ def normalize(
     """
     layout = layout_of(x.shape, x.strides, x.itemsize)
     given = Given(weight is not None, bias is not None, residual is not None)
-    call = _forward(
-        x.shape, layout.last, x.dtype, threads, given, statistics is None, relu, epsilon, _KEEP
-    )
+    training = statistics is None
+    call = _forward(x.shape, layout.last, x.dtype, threads, given, training, relu, epsilon)
     y, found = (result.kept() for result in call.results)
     if statistics is not None:
         found[0], found[1] = statistics
     held = [
         in_line(x, layout), None if residual is None else in_line(residual, layout), y,
-        _vector(weight, x), _vector(bias, x), None, None, found,
+        _vector(weight, x), _vector(bias, x), None, None, found, None,
     ]  # fmt: skip
     call.fill(*map(_address, held))
     return y, found[:2]
@@ -97,7 +96,6 @@ def normalize(
 def bind(
     shape: tuple[int, ...], strides: tuple[int, ...], dtype: str, threads: int,
     given: tuple[bool, ...], training: bool, relu: bool, epsilon: float,
-    blend: tuple[float, float, float],
 ) -> Bound | None:  # fmt: skip
     """`normalize` where all but the addresses is known, running moments included.
 
@@ -111,29 +109,24 @@ def bind(
             those are taken.
         relu: Whether to take max(y, 0).
         epsilon: Added to the variance.
-        blend: What running moments keep, and take of the batch's mean and of its variance.
 
     Returns:
         What to call with the addresses of x, residual, y, weight, bias, running mean and variance,
-        and moments; its results are y, and the moments with room behind them, (2 and more, C) in
-        float64. None for an x with gaps, or without elements.
+        moments, and of three numbers in float64: what running moments keep, and take of the batch's
+        mean and of its variance. Its results are y, and the moments with room behind them, (2 and
+        more, C) in float64. None for an x with gaps, or without elements.
     """
     kind = np.dtype(dtype)
     layout = layout_of(shape, tuple(s * kind.itemsize for s in strides), kind.itemsize)
     if 0 in shape or not layout.whole:
         return None
-    return _forward(
-        shape, layout.last, kind, threads, Given(*given), training, relu, epsilon, blend
-    )
-
-
-_KEEP = (1.0, 0.0, 0.0)
+    return _forward(shape, layout.last, kind, threads, Given(*given), training, relu, epsilon)
 
 
 @lru_cache(maxsize=1024)
 def _forward(
     shape: tuple[int, ...], last: bool, dtype: np.dtype[Any], threads: int, given: Given,
-    training: bool, relu: bool, epsilon: float, blend: tuple[float, float, float],
+    training: bool, relu: bool, epsilon: float,
 ) -> Bound:  # fmt: skip
     """What `bind` returns, for an x without gaps, in channels-last memory or plain."""
     panel = _panel(shape, last)
@@ -141,8 +134,8 @@ def _forward(
     shares = _shares(panel, threads)
     moved = (3 if given.residual else 2) * prod(shape) * dtype.itemsize
     launches = _launches(
-        (parts.forward_planes, parts.forward_part), panel, shares, training, _places(9), panel,
-        (*sizes[:2], *sizes[3:]), float(epsilon), blend, training, given.residual, relu,
+        (parts.forward_planes, parts.forward_part), panel, shares, training, _places(10), panel,
+        (*sizes[:2], *sizes[3:]), float(epsilon), training, given.residual, relu,
         caches.exceeds(moved), np.empty(0, dtype), np.empty(0),
     )  # fmt: skip
     moments = Result.of((2 + 2 * shares, panel[1]), float, False)
@@ -150,7 +143,7 @@ def _forward(
 
     def fill(*places: int) -> None:
         for launch in launches:
-            launch(*places, places[-1] + room)
+            launch(*places, places[7] + room)
 
     return Bound((Result.of(shape, dtype, last), moments), fill)
 

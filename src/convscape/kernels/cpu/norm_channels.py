@@ -34,15 +34,16 @@ def combine(shares, shape, mean, var, first):
 @kernel
 def record(running_mean, running_var, mean, var, first, blend):
     """Blend a batch's moments into the running ones, where those are kept."""
-    keep, take, take_var = blend
     if len(running_mean) > 0:
+        keep, take = blend[0], blend[1]
         old = running_mean[first : first + len(mean)]
         for c in range(len(mean)):
             old[c] = keep * old[c] + take * mean[c]
     if len(running_var) > 0:
+        keep, take = blend[0], blend[2]
         old = running_var[first : first + len(mean)]
         for c in range(len(mean)):
-            old[c] = keep * old[c] + take_var * var[c]
+            old[c] = keep * old[c] + take * var[c]
 
 
 @kernel

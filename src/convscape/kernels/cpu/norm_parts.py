@@ -77,12 +77,12 @@ def _two_rows(place, channels, wide):
 
 @team
 def forward_part(
-    part, parts, step, places, shape, sizes, epsilon, blend, training, adds, relu, past, like, wide
+    part, parts, step, places, shape, sizes, epsilon, training, adds, relu, past, like, wide
 ):
     """Moments of the batch, or the running ones, or those that are there; and y.
 
-    `places`: x, residual, y, weight, bias, running mean and variance, moments, and room for the
-    moments of every share. `blend` is what the running ones keep, and take of mean and variance.
+    `places`: x, residual, y, weight, bias, running mean and variance, moments; three numbers, what
+    the running ones keep, and take of mean and variance; and room for the moments of every share.
     """
     if divide(part, parts):
         return
@@ -91,7 +91,8 @@ def forward_part(
     )
     channels, run = shape[1], shape[2]
     found = _two_rows(places[7], channels, wide)
-    partial = at_address(places[8], parts * 2 * channels, wide).reshape((parts, 2, channels))
+    blend = at_address(places[8], 3, wide)
+    partial = at_address(places[9], parts * 2 * channels, wide).reshape((parts, 2, channels))
     bound = 0.0 if relu else np.nan
     group = 0
     first, width, panel = _panel(part, parts, shape, group)
@@ -126,7 +127,7 @@ def forward_part(
 
 @team
 def forward_planes(
-    part, parts, places, shape, sizes, epsilon, blend, training, adds, relu, past, like, wide
+    part, parts, places, shape, sizes, epsilon, training, adds, relu, past, like, wide
 ):
     """`forward_part` of a thread's channels in plain memory, one after the other."""
     if divide(part, parts):
@@ -135,7 +136,7 @@ def forward_planes(
         places, shape, sizes, like
     )
     images, channels, run = shape
-    found = _two_rows(places[7], channels, wide)
+    found, blend = _two_rows(places[7], channels, wide), at_address(places[8], 3, wide)
     step = channels * run
     bound = 0.0 if relu else np.nan
     room = np.empty(1), np.empty(1)
