@@ -74,7 +74,6 @@ class Call:
     ) -> None:  # fmt: skip
         self.threads, self.packs = threads, packs
         self._no_bias, self._numbers, self._rest = no_bias, numbers, rest
-        self._none = workspace.address(no_bias)
         self._launches: dict[tuple[float, float], Launch] = {}
 
     def __call__(
@@ -85,11 +84,9 @@ class Call:
         launch = self._launches.get(limits)
         if launch is None:
             launch = self._launches[limits] = self._launch(limits)
-        if bias is None:
-            launch(x, weight, packed, y, self._none)
-        else:
-            blocks = _in_blocks(bias, self._no_bias, self._numbers[2])
-            launch(x, weight, packed, y, workspace.address(blocks))
+        none = self._no_bias
+        blocks = none if bias is None else _in_blocks(bias, none, self._numbers[2])
+        launch(x, weight, packed, y, workspace.address(blocks))
 
     def _launch(self, limits: tuple[float, float]) -> Launch:
         none, places = self._no_bias, tuple(map(place, range(4)))
