@@ -94,7 +94,8 @@ def test_a_layer_called_twice_is_rectified_only_where_it_was() -> None:
             self.dense = nn.Linear(5, 5)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.dense(torch.relu(self.dense(x)))  # type: ignore[no-any-return]
+            y: Tensor = self.dense(torch.relu(self.dense(x)))
+            return y
 
     model, x = Twice().eval(), torch.randn(4, 5)
     assert float(model(x).detach().min()) < 0

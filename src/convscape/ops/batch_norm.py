@@ -12,8 +12,8 @@ from convscape.ops.batch_norm_plan import (
     INFERENCE,
     MOMENTS,
     TRAINING,
+    Maybe,
     Plan,
-    Tensor,
     channels_of,
     check,
     check_running,
@@ -251,8 +251,8 @@ def _compiled(
 
 
 def _train(
-    plan: Plan, x: torch.Tensor, weight: Tensor, bias: Tensor, residual: Tensor, mean: Tensor,
-    var: Tensor, eps: float, decay: float, correction: int, relu: bool,
+    plan: Plan, x: torch.Tensor, weight: Maybe, bias: Maybe, residual: Maybe, mean: Maybe,
+    var: Maybe, eps: float, decay: float, correction: int, relu: bool,
 ) -> torch.Tensor:  # fmt: skip
     """Y by our kernels, and the batch's statistics blended into the running ones."""
     count = plan.count
@@ -262,8 +262,8 @@ def _train(
 
 
 def _moments(
-    plan: Plan, x: torch.Tensor, weight: Tensor, bias: Tensor, residual: Tensor, mean: Tensor,
-    var: Tensor, blend: Blend, eps: float, relu: bool,
+    plan: Plan, x: torch.Tensor, weight: Maybe, bias: Maybe, residual: Maybe, mean: Maybe,
+    var: Maybe, blend: Blend, eps: float, relu: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Y with the batch's statistics, and those: NaN where the batch is empty."""
     if plan.count == 0:
@@ -274,8 +274,8 @@ def _moments(
 
 
 def _normalize(
-    plan: Plan, x: torch.Tensor, weight: Tensor, bias: Tensor, residual: Tensor, mean: Tensor,
-    var: Tensor, blend: Blend | None, eps: float, relu: bool,
+    plan: Plan, x: torch.Tensor, weight: Maybe, bias: Maybe, residual: Maybe, mean: Maybe,
+    var: Maybe, blend: Blend | None, eps: float, relu: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Y and the moments used, as in `BatchNorm.forward`."""
     found: list[torch.Tensor] = []

@@ -17,7 +17,7 @@ from convscape.ops.bridge import (
     remember,
 )
 
-Tensor = torch.Tensor | None
+Maybe = torch.Tensor | None
 
 TRAINING, INFERENCE, MOMENTS = "training", "inference", "moments"
 """What a call asks for; the last is training that torch's rules for it do not apply to."""
@@ -46,7 +46,7 @@ _plans: dict[Any, Plan] = {}
 
 
 def plan_of(
-    x: torch.Tensor, weight: Tensor, bias: Tensor, residual: Tensor, mean: Tensor, var: Tensor,
+    x: torch.Tensor, weight: Maybe, bias: Maybe, residual: Maybe, mean: Maybe, var: Maybe,
     wanted: str, algorithm: str,
 ) -> Plan:  # fmt: skip
     """The plan, after all checks; what passed once is remembered, to keep a small call cheap."""
@@ -65,7 +65,7 @@ def plan_of(
 _NAMES = "weight", "bias", "residual", "running_mean", "running_var"
 
 
-def _planned(x: torch.Tensor, others: tuple[Tensor, ...], wanted: str, algorithm: str) -> Plan:
+def _planned(x: torch.Tensor, others: tuple[Maybe, ...], wanted: str, algorithm: str) -> Plan:
     weight, bias, residual, *running = others
     channels = channels_of(x)
     check(channels, x, weight, bias, residual)

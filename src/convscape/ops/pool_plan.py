@@ -45,7 +45,7 @@ class Plan:
 
     def maximum(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The maxima, and the numbers of their kernel cells."""
-        call = self._bound("bind_maximum", x, lambda: (threads(), True))
+        call = self._bound("bind_maximum", x, lambda: (threads(),))
         if call is None:
             y, where = self.kernels.maximum(array(x), self.geometry, threads())
             return tensor(y), tensor(where)
@@ -55,7 +55,7 @@ class Plan:
 
     def maximum_only(self, x: torch.Tensor) -> torch.Tensor:
         """The maxima alone."""
-        call = self._bound("bind_maximum", x, lambda: (threads(), False), "only")
+        call = self._bound("bind_maximum_only", x, lambda: (threads(),))
         if call is None:
             return tensor(self.kernels.maximum_only(array(x), self.geometry, threads()))
         (y,) = results(call, x)
@@ -66,7 +66,7 @@ class Plan:
         """dx, in the memory order of the cells' numbers."""
         call = None
         if has_memory(where) and where.stride() == dy.stride():
-            cells = dtype_name(where.dtype)
+            cells = np.dtype(dtype_name(where.dtype))
             call = self._bound("bind_maximum_grad", dy, lambda: (cells, self.spatial, threads()))
         if call is None:
             given = array(dy), array(where), self.geometry, self.spatial, threads()
@@ -103,18 +103,21 @@ class Plan:
     def _counts(self) -> tuple[bytes, ...]:
         return tuple(d.tobytes() for d in self.divisors)
 
-    def _bound(
-        self, name: str, x: torch.Tensor, how: Callable[[], tuple[Any, ...]], more: str = ""
-    ) -> Any:
+    def _bound(self, name: str, x: torch.Tensor, how: Callable[[], tuple[Any, ...]]) -> Any:
         """What a `bind` of the kernels finds for such a tensor; None where they are told arrays."""
         if type(x) is not torch.Tensor and not has_memory(x):
             return None
-        key = name, more, x.stride(), threads()
+        key = name, x.stride(), threads()
         call = self.calls.get(key, False)
         if call is False:
-            bind = getattr(self.kernels, name, None)
-            given = self.geometry, x.shape, x.stride(), dtype_name(x.dtype), *how()
-            call = self.calls[key] = bind and bind(*given)
+            from convscape.kernels.cpu.layout import order_of  # Numba is loaded with the first call
+
+            bind, last = getattr(self.kernels, name, None), order_of(x.shape, x.stride())
+            call = None
+            if bind is not None and last is not None:
+                kind = np.dtype(dtype_name(x.dtype))
+                call = bind(self.geometry, x.shape, last, kind, *how())
+            self.calls[key] = call
         return call
 
 

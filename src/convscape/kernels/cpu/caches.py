@@ -16,7 +16,8 @@ _SHARE = 10 << 20
 A virtual machine is told of the whole cache of a processor that it has two cores of. Measured on
 such ones: of 260 MiB (Emerald Rapids), batch normalization that moves 26 MB is as fast through the
 caches as past them, with 51 MB past them takes 0.6 of the time, with 206 MB 0.55. Of 32 MiB (Zen 4)
-it takes 1.0 to 1.9 with 13 to 17 MB, 0.8 to 1.0 with 26, and 0.7 to 0.9 with more.
+past them takes 0.8 to 1.9 of the time with 13 to 17 MB, 0.8 to 1.4 with 26, 0.7 to 1.1 with more;
+inference loses most, training gains.
 """
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 

@@ -26,7 +26,7 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import depthwise_lines as lines
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at
-from convscape.kernels.cpu.clip import bounds
+from convscape.kernels.cpu.clip import Clipped, bounds
 from convscape.kernels.cpu.depthwise_plan import plan
 from convscape.kernels.cpu.layout import Array, blank, is_channels_last, order_of
 from convscape.kernels.cpu.simd import SIMD
@@ -153,19 +153,16 @@ class _Call:
         self.outputs = walk.outputs
         self._walk, self._shape, self._arranged, self._weights = walk, shape, arranged, weights
         self._no_bias = np.zeros(shape[1], dtype)
-        self._launches: dict[tuple[float, float], Launch] = {}
+        self._launches = Clipped(self._launch)
 
     def __call__(
         self, x: int, weight: int, packed: int, y: int, bias: Array | None, relu: bool | float
     ) -> None:
         """Compute, as `convscape.kernels.cpu.gemm_call.Call`."""
-        limits = bounds(relu)
-        launch = self._launches.get(limits)
-        if launch is None:
-            launch = self._launches[limits] = self._launch(limits)
         none = self._no_bias
         given = none if bias is None else np.ascontiguousarray(bias, none.dtype)
-        launch(x, y, packed if self._arranged else weight, workspace.address(given))
+        weights = packed if self._arranged else weight
+        self._launches(relu)(x, y, weights, workspace.address(given))
 
     def _launch(self, limits: tuple[float, float]) -> Launch:
         walk, dtype = self._walk, self._no_bias.dtype

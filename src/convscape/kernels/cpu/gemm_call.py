@@ -13,7 +13,7 @@ import numpy as np
 from convscape.kernels.cpu import gemm_pack
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.bound import Launch, lies_at, place
-from convscape.kernels.cpu.clip import bounds
+from convscape.kernels.cpu.clip import Clipped
 from convscape.kernels.cpu.gemm_pixels import correlate_part
 from convscape.kernels.cpu.gemm_problem import Products
 from convscape.kernels.cpu.gemm_way import way_of
@@ -74,19 +74,15 @@ class Call:
     ) -> None:  # fmt: skip
         self.threads, self.packs = threads, packs
         self._no_bias, self._numbers, self._rest = no_bias, numbers, rest
-        self._launches: dict[tuple[float, float], Launch] = {}
+        self._launches = Clipped(self._launch)
 
     def __call__(
         self, x: int, weight: int, packed: int, y: int, bias: Array | None, relu: bool | float
     ) -> None:
         """Compute, given the addresses of the input, of weights or packed ones, and of y."""
-        limits = bounds(relu)
-        launch = self._launches.get(limits)
-        if launch is None:
-            launch = self._launches[limits] = self._launch(limits)
         none = self._no_bias
         blocks = none if bias is None else _in_blocks(bias, none, self._numbers[2])
-        launch(x, weight, packed, y, workspace.address(blocks))
+        self._launches(relu)(x, weight, packed, y, workspace.address(blocks))
 
     def _launch(self, limits: tuple[float, float]) -> Launch:
         none, places = self._no_bias, tuple(map(place, range(4)))

@@ -116,11 +116,10 @@ def bind(
         mean and of its variance. Its results are y, and the moments with room behind them, (2 and
         more, C) in float64. None for an x with gaps, or without elements.
     """
-    kind = np.dtype(dtype)
-    layout = layout_of(shape, tuple(s * kind.itemsize for s in strides), kind.itemsize)
-    if 0 in shape or not layout.whole:
+    last, kind = _order(shape, strides), np.dtype(dtype)
+    if last is None:
         return None
-    return _forward(shape, layout.last, kind, threads, Given(*given), training, relu, epsilon)
+    return _forward(shape, last, kind, threads, Given(*given), training, relu, epsilon)
 
 
 @lru_cache(maxsize=1024)
@@ -213,11 +212,10 @@ def bind_grad(
         the gradients of weight and bias; its results are dx, these gradients, (2, C), and where y
         is given what is passed. None as in `bind`.
     """
-    kind = np.dtype(dtype)
-    layout = layout_of(shape, tuple(s * kind.itemsize for s in strides), kind.itemsize)
-    if 0 in shape or not layout.whole:
+    last, kind = _order(shape, strides), np.dtype(dtype)
+    if last is None:
         return None
-    return _backward(shape, layout.last, kind, threads, Given(*given), training, relu, epsilon)
+    return _backward(shape, last, kind, threads, Given(*given), training, relu, epsilon)
 
 
 @lru_cache(maxsize=1024)
@@ -246,6 +244,12 @@ def _backward(
     like = Result.of(shape, dtype, last)
     grads = Result.of((2, panel[1]), dtype, False)
     return Bound((like, grads, like) if given.residual else (like, grads), fill)
+
+
+def _order(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool | None:
+    """Whether an array with these strides, in elements, is channels-last; None with gaps."""
+    layout = layout_of(shape, strides, 1)
+    return layout.last if layout.whole and 0 not in shape else None
 
 
 def _panel(shape: tuple[int, ...], last: bool) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import inlined, kernel, team
-from convscape.kernels.cpu.layout import Array, is_channels_last, order_of
+from convscape.kernels.cpu.layout import Array, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
     filled,
@@ -147,38 +147,19 @@ def average(x: Array, geometry: Geometry, divisors: tuple[Array, Array], threads
     """
     last = is_channels_last(x)
     known = tuple(np.asarray(d, float).tobytes() for d in divisors)
-    (y,) = filled(_average(geometry, x.shape, last, x.dtype, known, threads), last, x)
+    (y,) = filled(bind_average(geometry, x.shape, last, x.dtype, known, threads), last, x)
     return y
 
 
-def bind_average(
-    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str,
-    divisors: tuple[bytes, bytes], threads: int,
-) -> Bound | None:  # fmt: skip
-    """`average` where all but the addresses is known.
-
-    Args:
-        geometry: Two windows.
-        shape: Of x.
-        strides: Its, in elements.
-        dtype: Its element type.
-        divisors: As in `average`, the bytes of float64.
-        threads: Threads to use.
-
-    Returns:
-        What to call with the addresses of x and y; None for an x with gaps.
-    """
-    last = order_of(shape, strides)
-    if last is None:
-        return None
-    return _average(geometry, shape, last, np.dtype(dtype), divisors, threads)
-
-
 @lru_cache(maxsize=1024)
-def _average(
+def bind_average(
     geometry: Geometry, shape: tuple[int, ...], last: bool, dtype: np.dtype[Any],
     divisors: tuple[bytes, ...], threads: int,
 ) -> Bound:  # fmt: skip
+    """`average`, as `convscape.kernels.cpu.pool_maximum.bind_maximum`, told where x and y lie.
+
+    The divisors are the bytes of float64.
+    """
     result = Result.of((*shape[:2], *geometry.outputs((shape[2], shape[3]))), dtype, last)
     if 0 in result.shape:
         return Bound((result,), None)

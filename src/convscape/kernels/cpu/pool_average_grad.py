@@ -16,7 +16,7 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, is_channels_last, order_of
+from convscape.kernels.cpu.layout import Array, is_channels_last
 from convscape.kernels.cpu.pool_average import shares
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
@@ -212,40 +212,17 @@ def average_grad(
     """
     last = is_channels_last(dy)
     known = tuple(np.asarray(d, float).tobytes() for d in divisors)
-    call = _grad(geometry, dy.shape, tuple(spatial), last, dy.dtype, known, threads)
+    call = bind_average_grad(geometry, dy.shape, last, dy.dtype, known, tuple(spatial), threads)
     (dx,) = filled(call, last, dy)
     return dx
 
 
-def bind_average_grad(
-    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str,
-    divisors: tuple[bytes, bytes], spatial: tuple[int, int], threads: int,
-) -> Bound | None:  # fmt: skip
-    """`average_grad` where all but the addresses is known.
-
-    Args:
-        geometry: The pooling windows.
-        shape: Of dy.
-        strides: Its, in elements.
-        dtype: Its element type.
-        divisors: As in `average`, the bytes of float64.
-        spatial: (H, W) of the forward input.
-        threads: Threads to use.
-
-    Returns:
-        What to call with the addresses of dy and dx; None for a dy with gaps.
-    """
-    last = order_of(shape, strides)
-    if last is None:
-        return None
-    return _grad(geometry, shape, spatial, last, np.dtype(dtype), divisors, threads)
-
-
 @lru_cache(maxsize=1024)
-def _grad(
-    geometry: Geometry, shape: tuple[int, ...], spatial: tuple[int, int], last: bool,
-    dtype: np.dtype[Any], divisors: tuple[bytes, ...], threads: int,
+def bind_average_grad(
+    geometry: Geometry, shape: tuple[int, ...], last: bool, dtype: np.dtype[Any],
+    divisors: tuple[bytes, ...], spatial: tuple[int, int], threads: int,
 ) -> Bound:  # fmt: skip
+    """`average_grad`, as `convscape.kernels.cpu.pool_average.bind_average`, of dy and dx."""
     result = Result.of((*shape[:2], *spatial), dtype, last)
     size = prod(result.shape)
     if size == 0:

@@ -14,7 +14,7 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import inlined, kernel, team
-from convscape.kernels.cpu.layout import Array, is_channels_last, order_of
+from convscape.kernels.cpu.layout import Array, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
     filled,
@@ -161,45 +161,33 @@ def maximum(x: Array, geometry: Geometry, threads: int) -> tuple[Array, Array]:
         uint8 for kernels of up to 256 cells, else int32.
     """
     last = is_channels_last(x)
-    y, where = filled(_maximum(geometry, x.shape, last, x.dtype, threads), last, x)
+    y, where = filled(bind_maximum(geometry, x.shape, last, x.dtype, threads), last, x)
     return y, where
 
 
 def maximum_only(x: Array, geometry: Geometry, threads: int) -> Array:
     """The maximum of every window alone: what inference needs."""
     last = is_channels_last(x)
-    (y,) = filled(_maximum_only(geometry, x.shape, last, x.dtype, threads), last, x)
+    (y,) = filled(bind_maximum_only(geometry, x.shape, last, x.dtype, threads), last, x)
     return y
 
 
+@lru_cache(maxsize=1024)
 def bind_maximum(
-    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str, threads: int,
-    kept: bool,
-) -> Bound | None:  # fmt: skip
-    """`maximum`, or `maximum_only`, where all but the addresses is known.
+    geometry: Geometry, shape: tuple[int, ...], last: bool, dtype: np.dtype[Any], threads: int
+) -> Bound:
+    """`maximum` where all but the addresses is known.
 
     Args:
         geometry: Two windows.
         shape: Of x.
-        strides: Its, in elements.
+        last: Whether it lies in channels-last memory, else in plain order, without gaps.
         dtype: Its element type.
         threads: Threads to use.
-        kept: Whether the cells' numbers are.
 
     Returns:
-        What to call with the addresses of x, y and the numbers; None for an x with gaps.
+        What to call with the addresses of x, y and the numbers.
     """
-    last = order_of(shape, strides)
-    if last is None:
-        return None
-    find = _maximum if kept else _maximum_only
-    return find(geometry, shape, last, np.dtype(dtype), threads)
-
-
-@lru_cache(maxsize=1024)
-def _maximum(
-    geometry: Geometry, shape: tuple[int, ...], last: bool, dtype: np.dtype[Any], threads: int
-) -> Bound:
     cells = np.dtype(np.uint8 if prod(geometry.kernel) <= 256 else np.int32)
     y_shape, useful, fixed = _call(geometry, shape, last, cells)
     results = Result.of(y_shape, dtype, last), Result.of(y_shape, cells, last)
@@ -209,9 +197,10 @@ def _maximum(
 
 
 @lru_cache(maxsize=1024)
-def _maximum_only(
+def bind_maximum_only(
     geometry: Geometry, shape: tuple[int, ...], last: bool, dtype: np.dtype[Any], threads: int
 ) -> Bound:
+    """`maximum_only`, as `bind_maximum`; to be called with the addresses of x and y."""
     table = None if last else flat(geometry, (shape[2], shape[3]), dtype.itemsize)
     if table is None:
         y_shape, useful, fixed = _call(geometry, shape, last, np.dtype(np.uint8))

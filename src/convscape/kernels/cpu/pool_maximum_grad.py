@@ -17,7 +17,7 @@ from convscape.arithmetic.window import Window
 from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
-from convscape.kernels.cpu.layout import Array, empty, is_channels_last, order_of
+from convscape.kernels.cpu.layout import Array, empty, is_channels_last
 from convscape.kernels.cpu.pool_axes import (
     CHUNK,
     backward,
@@ -140,40 +140,22 @@ def maximum_grad(
         (N, C, H, W) in the memory order of `where`.
     """
     last = is_channels_last(where)
-    call = _grad(geometry, where.shape, tuple(spatial), last, dy.dtype, where.dtype, threads)
+    call = bind_maximum_grad(
+        geometry, where.shape, last, dy.dtype, where.dtype, tuple(spatial), threads
+    )
     (dx,) = filled(call, last, dy, where)
     return dx
 
 
-def bind_maximum_grad(
-    geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str, where: str,
-    spatial: tuple[int, int], threads: int,
-) -> Bound | None:  # fmt: skip
-    """`maximum_grad` where all but the addresses is known.
-
-    Args:
-        geometry: The pooling windows.
-        shape: Of dy and of the cell numbers.
-        strides: Of both, in elements.
-        dtype: dy's element type.
-        where: The numbers'.
-        spatial: (H, W) of the forward input.
-        threads: Threads to use.
-
-    Returns:
-        What to call with the addresses of dy, the numbers and dx; None for a dy with gaps.
-    """
-    last = order_of(shape, strides)
-    if last is None:
-        return None
-    return _grad(geometry, shape, spatial, last, np.dtype(dtype), np.dtype(where), threads)
-
-
 @lru_cache(maxsize=1024)
-def _grad(
-    geometry: Geometry, outputs: tuple[int, ...], spatial: tuple[int, int], last: bool,
-    dtype: np.dtype[Any], where: np.dtype[Any], threads: int,
+def bind_maximum_grad(
+    geometry: Geometry, outputs: tuple[int, ...], last: bool, dtype: np.dtype[Any],
+    where: np.dtype[Any], spatial: tuple[int, int], threads: int,
 ) -> Bound:  # fmt: skip
+    """`maximum_grad`, as `convscape.kernels.cpu.pool_maximum.bind_maximum`.
+
+    Told where dy, the numbers, of this type, and dx lie; both of the first in this order.
+    """
     shape, team, useful, fixed = _call(geometry, outputs, spatial, last)
     result, size = Result.of(shape, dtype, last), prod(outputs)
     given = lies_at(0, size, dtype), lies_at(1, size, where), lies_at(2, prod(shape), dtype)
