@@ -4,11 +4,14 @@ from math import prod
 
 from convscape.kernels.algorithm import Problem, geometry_of
 from convscape.kernels.cost import LANES, rounded
+from convscape.kernels.cpu import caches
 
 ITEMSIZE = {"float32": 4, "float64": 8}
 
-_POINTS = 9 << 20  # bytes of kernels' points above which they are made block by block
-_TILES = 102  # tiles whose points are made at once
+_FEW = 200  # tiles of an input up to which kernels' points are made block by block
+_TILES = 102  # tiles whose points are made at once then
+_CHUNK = 48  # tiles of a chunk where all kernels' points are made first, or as many as fit in
+_NEAR = 448 << 10
 _BLOCK = 64  # output channels of a block
 _DEPTH = 32  # input channels of a piece of its sums
 
@@ -28,10 +31,11 @@ def winograd(problem: Problem) -> int:
     c, k = geometry.in_channels, rounded(geometry.out_channels, LANES)
     edge = 7 - geometry.kernel[0]
     tiles = problem.shape[0] * prod(-(-o // edge) for o in geometry.outputs(problem.shape[2:]))
-    if 36 * 4 * c * k <= _POINTS and tiles > 2 * _TILES:
-        return 36 * 4 * c * k + (1 << 20)
+    point = 36 * 4
+    if tiles > _FEW and point * c * k <= caches.share_for_points():
+        return point * c * k + max(point * _CHUNK * (c + k), _NEAR)
     chunk = min(tiles, _TILES)
-    return 36 * 4 * (chunk * c + _BLOCK * (_DEPTH + chunk))
+    return point * (chunk * c + _BLOCK * (_DEPTH + chunk))
 
 
 def depthwise(problem: Problem) -> int:

@@ -39,6 +39,15 @@ def core_share() -> int:
 
 
 @cache
+def share_for_points() -> int:
+    """Bytes of kernels, as Winograd's points, that a core can read again and again.
+
+    Half its share of the last cache; 9 MiB where that is less, the limit found on AMD's Zen.
+    """
+    return max(9 << 20, core_share() // 2)
+
+
+@cache
 def _largest() -> tuple[int, int]:
     """Bytes of the largest cache that a core reads through, and the cores that share it."""
     found = []

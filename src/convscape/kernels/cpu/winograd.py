@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu import caches, winograd_chunks, winograd_deep
 from convscape.kernels.cpu import memory as workspace
-from convscape.kernels.cpu import winograd_chunks, winograd_deep
 from convscape.kernels.cpu.bound import Bound, Launch, Result
 from convscape.kernels.cpu.clip import limit
 from convscape.kernels.cpu.layout import (
@@ -40,7 +40,6 @@ from convscape.kernels.cpu.winograd_weight import bind_weight, weight_grad
 
 __all__ = ["bind", "bind_weight", "forward", "input_grad", "weight_grad"]
 
-_POINTS = 9 << 20  # bytes of kernels' points from which on they outgrow the cache
 _FEW = 200  # tiles that do not pay for writing and reading the kernels' points
 
 
@@ -179,7 +178,7 @@ def _call_of(
     )
     edge, lanes = 7 - side, SIMD.lanes(dtype.itemsize)
     tiles = n * -(-grid[0] // edge) * -(-grid[1] // edge)
-    deep = tiles <= _FEW or 36 * dtype.itemsize * c * k > _POINTS
+    deep = tiles <= _FEW or 36 * dtype.itemsize * c * k > caches.share_for_points()
     points = 0 if deep else 36 * (-(-k // lanes) * lanes * c + lanes)
     return _Call(
         adjoint, edge, (prod(shape), points, n * prod(grid) * k), (h * w * c, w * c, c), (h, w),

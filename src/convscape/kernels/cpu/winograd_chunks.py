@@ -1,7 +1,9 @@
 """Winograd's forward pass where the kernels' points fit the caches: made once, for all tiles.
 
-Tiles are taken in chunks whose points, and those of their products, stay in L2 beside what is read
-of the kernels' points.
+Tiles are taken in chunks. The kernels' points are read once for each, from a cache that gives less
+than the multipliers take: a chunk is large enough to make up for it, its points and those of its
+products stay in L2 where channels are few, and while a panel of the kernels' points is multiplied
+the next one is asked for.
 """
 
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 
 from convscape.kernels.cpu.bound import Launch, lies_at, place
 from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.fetch import fetch_run
 from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
@@ -19,6 +22,8 @@ from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
 from convscape.kernels.cpu.winograd_tiles import load_tile, store_tile
 
 _DEPTH = 32  # channels of one piece of a sum: longer ones lose digits
+_LEAST = 8 * ROWS  # tiles of a chunk: with fewer, reading the kernels' points takes longer
+_NEAR = 448 << 10  # bytes of a chunk's points and its products' that stay near
 
 
 @team
@@ -86,8 +91,11 @@ def _forward_part(
         placed[o] = (o // edge * w_size + o % edge) * k_size
         blocked[o] = o * wide
     rows = np.arange(chunk) * c_size
-    for start in range(first, last, chunk):
-        count = min(chunk, last - start)
+    blocks = (last - first + ROWS - 1) // ROWS
+    turns = (blocks * ROWS + chunk - 1) // chunk
+    for turn in range(turns):  # chunks of about one size
+        start = first + blocks * turn // turns * ROWS
+        count = min(first + blocks * (turn + 1) // turns * ROWS, last) - start
         for t in range(count):
             line, tx = divmod(start + t, across)
             n, ty = divmod(line, down)
@@ -104,7 +112,10 @@ def _forward_part(
                 for c0 in range(0, c_size, _DEPTH):
                     depth = min(_DEPTH, c_size - c0)
                     at, by = e * plane + c0, b + c0 * width
+                    # Of the panel behind this one each block of rows asks for its share.
+                    share, ahead = depth * width * ROWS // count, by + depth * width
                     for t in range(0, count, ROWS):
+                        fetch_run(points, ahead + t // ROWS * share, share)
                         to = e * result + k0 * chunk + t * width
                         if c0 == 0:
                             multiply(
@@ -157,6 +168,6 @@ def launches(
 
 
 def _chunk(channels_in: int, channels_out: int, itemsize: int) -> int:
-    """Tiles of one chunk: what fits in L2 beside the kernels' points, but a few rows of tiles."""
-    fitting = (448 << 10) // (36 * itemsize * (channels_in + channels_out))
-    return max(4, fitting // ROWS) * ROWS
+    """Tiles of one chunk."""
+    fitting = _NEAR // (36 * itemsize * (channels_in + channels_out))
+    return max(_LEAST, fitting // ROWS * ROWS)

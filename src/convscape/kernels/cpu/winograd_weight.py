@@ -20,6 +20,7 @@ from convscape.kernels.cpu import caches
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at
 from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.fetch import fetch_run
 from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import (
     Array,
@@ -88,7 +89,13 @@ def _wide_part(
                     start = count * piece // pieces
                     depth = count * (piece + 1) // pieces - start
                     at, b = e * k_plane + start * k_row, e * c_plane + start * width
+                    # Of dy's next points each block of rows asks for those of a few tiles.
+                    few, asked = (depth * ROWS + many - 1) // many, 0
+                    ahead = at + k_plane + k0 - low
                     for k in range(0, many, ROWS):
+                        for i in range(asked, min(asked + few, depth)):
+                            fetch_run(given, ahead + i * k_row, many)
+                        asked += few
                         if start == 0:
                             multiply(
                                 vectors, given, rows, k, at, 0, k_row, spread, b, 0, width, 1,
