@@ -21,7 +21,7 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import gemm_weight_lines, gemm_weight_wide
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.bound import Bound
-from convscape.kernels.cpu.gemm_weight_pieces import PIECE, collect_part, weight_part
+from convscape.kernels.cpu.gemm_weight_pieces import collect_part, weight_part
 from convscape.kernels.cpu.layout import (
     Array,
     flat,
@@ -32,10 +32,12 @@ from convscape.kernels.cpu.layout import (
 )
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
+from convscape.kernels.cpu.tile import LONGEST
 
 _WIDE = 128  # pixels of an image from which on its lines are multiplied in place
 _WIDE_WITHOUT = 48  # the same where no padding is to be left out
 _SPLIT_ROWS = 16 * ROWS  # output channels of a thread's own; with fewer, pixels are split
+_TOGETHER = 256  # pixels of a line of all images, at most, where the images' lie side by side
 _SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
 
 
@@ -101,7 +103,7 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     pixels = dy.shape[0] * prod(dy.shape[2:])
     dw = workspace.empty(prod(geometry.weight_shape), x.dtype)
     # A sum of few pixels is complete at once, and where it belongs.
-    direct = last and slabs == 1 and pixels <= PIECE
+    direct = last and slabs == 1 and pixels <= LONGEST
     sums = dw if direct else workspace.empty(slabs * geometry.groups * wide * k_rows, x.dtype)
     down, across = ((w.stride, w.dilation, w.padding[0]) for w in geometry.windows)
     channels, taps = (geometry.groups, k), (r, s, c)
@@ -126,7 +128,7 @@ def _is_wide(geometry: Geometry, dy: tuple[int, ...]) -> bool:
 def _batch_last(dy: tuple[int, ...], x: tuple[int, ...], geometry: Geometry) -> bool:
     """Whether enough of the taps are padding to order the pixels by position, then by image."""
     n, _, _, w = dy
-    if n < ROWS or n * w > PIECE:
+    if n < ROWS or n * w > _TOGETHER:
         return False
     met = [
         sum(

@@ -6,12 +6,8 @@ from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.simd import ROWS
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.tile import LONGEST, WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.transpose import transpose
-
-PIECE = 256
-"""Pixels of one piece: 64 KiB of x's columns."""
-
 
 @kernel
 def _copy(source, out):
@@ -126,7 +122,7 @@ def weight_part(
     else:
         pieces = last // line
         slab, first, last = part, pieces * part // parts * line, pieces * (part + 1) // parts * line
-    most = max(1, PIECE // line) * line
+    most = max(1, LONGEST // line) * line
     step = most + lanes
     turned = np.empty((high - low) * step, x.dtype)
     turned[(min(high, k_size) - low) * step :] = 0  # rows behind the last output channel

@@ -26,10 +26,9 @@ from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, Pads, flat, is_channels_last, padded, weight_shaped
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.tile import LONGEST, WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.transpose import transpose
 
-_RUN = 256  # pixels of one panel: 64 KiB, beside which x stays in L2; longer sums lose digits
 _LINE = 64  # bytes of a line of the cache
 _SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
 _NEAR = 128 << 10  # bytes of copied rows: they stay in L2
@@ -62,7 +61,7 @@ def _weight_part(part, parts, places, sizes, x_steps, dy_steps, rows, grid, chan
     m_size = dw.size // ((parts if split == _PIXELS else 1) * groups * k_size)
     widest = WIDEST * lanes
     # A panel is several short lines, or a piece of a long one.
-    lines, pieces = max(1, min(h_size, _RUN // w_size)), (w_size + _RUN - 1) // _RUN
+    lines, pieces = max(1, min(h_size, LONGEST // w_size)), (w_size + LONGEST - 1) // LONGEST
     along = (w_size + pieces - 1) // pieces
     stacks, most = (h_size + lines - 1) // lines, lines * along
     low, high, k_low, k_high = 0, (m_size + ROWS - 1) // ROWS, 0, k_size
@@ -173,7 +172,7 @@ def _split(threads: int, tiles: int, vectors: int, pixels: int, copies: bool) ->
     rows = vectors * (own + 1) + copied * own
     # Each slab is written, and read to be added up.
     apart = vectors * tiles / threads * 1.25
-    if pixels >= 2 * threads * _RUN and apart < min(outputs, rows):
+    if pixels >= 2 * threads * LONGEST and apart < min(outputs, rows):
         return _PIXELS
     return _OUTPUTS if outputs <= rows else _ROWS
 

@@ -14,6 +14,10 @@ WIDEST = SIMD.vectors
 
 _BYTES = SIMD.bits // 8
 
+LONGEST = min(256, (32 << 10) // (WIDEST * _BYTES))
+"""Products of one piece of a weight gradient's sum: longer ones lose digits, and the panel that all
+rows of tiles multiply with, as wide as the widest block, would leave the nearest cache."""
+
 _wide = register_tile(WIDEST)
 _two = register_tile(2)
 _one = register_tile(1)
