@@ -1,5 +1,6 @@
 """Winograd's transforms proved on symbols, and their error measured."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from convscape import Geometry, InputError, ops
 from convscape.kernels import Problem, choose, load
 from convscape.kernels.cpu import winograd
 from convscape.kernels.cpu import winograd_points as points
+from convscape.kernels.cpu.winograd_form import form_of
 
 ROOT = sympy.sqrt(2)
 
@@ -40,9 +42,20 @@ def test_the_transforms_compute_a_correlation_exactly(
         assert sympy.expand(y - sum(d[i + r] * g[r] for r in range(side))) == 0
 
 
+def test_three_products_an_axis_make_a_whole_map() -> None:
+    d, g = sympy.symbols("d:2"), sympy.symbols("g:3")
+    inputs, kernels = points.input_map_line(*d), points.kernel_map_line(*g)
+    made = points.output_map_line(*(a * b for a, b in zip(inputs, kernels, strict=True)))
+    padded = (0, *d, 0)
+    wanted = [sum(padded[i + r] * g[r] for r in range(3)) for i in range(2)]
+    assert [sympy.expand(a - b) for a, b in zip(made, wanted, strict=True)] == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("line", "size", "adjoint", "results"),
     [
+        (points.output_map_line, 3, points.output_map_adjoint_line, 2),
+        (points.kernel_map_line, 3, points.kernel_map_adjoint_line, 3),
         (points.output4_line, 6, points.output4_adjoint_line, 4),
         (points.kernel3_line, 3, points.kernel3_adjoint_line, 6),
         (points.output2_line, 6, points.output2_adjoint_line, 2),
@@ -92,6 +105,57 @@ def test_any_number_of_tiles_is_right(tiles: int) -> None:
     for threads in (1, 2):
         y = torch.from_numpy(winograd.forward(x.numpy(), w.numpy(), None, g, threads))
         torch.testing.assert_close(y.double(), want, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("images", [1, 2, 5, 7, 64, 250])
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+def test_whole_maps_are_right_in_all_directions(images: int, form: torch.memory_format) -> None:
+    generator = torch.Generator().manual_seed(images)
+    x = torch.randn(images, 65, 2, 2, generator=generator).contiguous(memory_format=form)
+    w = torch.randn(70, 65, 3, 3, generator=generator).contiguous(memory_format=form)
+    bias = torch.randn(70, generator=generator)
+    g = Geometry.of((2, 2), 3, 1, 1, in_channels=65, out_channels=70)
+    x64, w64 = x.double().requires_grad_(), w.double().requires_grad_()
+    y = torch.nn.functional.conv2d(x64, w64, padding=1)
+    dy = torch.randn(y.shape, generator=generator).contiguous(memory_format=form)
+    dx, dw = torch.autograd.grad(y, (x64, w64), dy.double())
+    clipped = (y + bias.double().reshape(-1, 1, 1)).relu()
+    for threads in (1, 2):
+        results = (
+            (winograd.forward(x.numpy(), w.numpy(), None, g, threads), y),
+            (winograd.forward(x.numpy(), w.numpy(), bias.numpy(), g, threads, True), clipped),
+            (winograd.input_grad(dy.numpy(), w.numpy(), g, (2, 2), threads), dx),
+            (winograd.weight_grad(x.numpy(), dy.numpy(), g, threads), dw),
+        )
+        for got, want in results:
+            exact_values = want.detach().numpy()
+            error = np.abs(got - exact_values).max() / np.sqrt((exact_values**2).mean())
+            assert error < 5e-6
+
+
+@pytest.mark.parametrize(
+    ("size", "padding", "points_of_a_tile"),
+    [((2, 2), 1, 9), ((2, 2), 2, 36), ((2, 3), 1, 36), ((4, 4), 0, 36)],
+)
+def test_only_maps_of_four_cells_padded_by_one_are_whole_maps(
+    size: tuple[int, int], padding: int, points_of_a_tile: int
+) -> None:
+    g = Geometry.of(size, 3, 1, padding, in_channels=3, out_channels=4)
+    assert form_of(g, size).points == points_of_a_tile
+    x, w = torch.randn(3, 3, *size), torch.randn(4, 3, 3, 3)
+    want = torch.nn.functional.conv2d(x.double(), w.double(), padding=padding)
+    y = torch.from_numpy(winograd.forward(x.numpy(), w.numpy(), None, g, 1))
+    torch.testing.assert_close(y.double(), want, atol=1e-4, rtol=0)
+    dx = winograd.input_grad(y.numpy(), w.numpy(), g, size, 1)
+    wanted = torch.nn.functional.conv_transpose2d(y.double(), w.double(), padding=padding)
+    torch.testing.assert_close(torch.from_numpy(dx).double(), wanted, atol=1e-3, rtol=0)
+
+
+def test_a_batch_of_whole_maps_is_left_to_winograd_in_all_directions() -> None:
+    g = Geometry.of((2, 2), 3, 1, 1, in_channels=512, out_channels=512)
+    problem = Problem("convolution", (64, 512, 2, 2), geometry=g)
+    for direction in ("forward", "input_gradient", "weight_gradient"):
+        assert choose(replace(problem, direction=direction)).name == "winograd"
 
 
 @pytest.mark.parametrize("channels", [40, 300])

@@ -3,14 +3,16 @@
 The weights were fitted on one core of an AMD EPYC (Zen 4, AVX-512, 116 GFLOP/s). The matrix
 product's: 18 layers (2 to 112 cells a side, 3 to 2048 channels, batches 1 to 64); forward within
 15 % of the measured times, weight gradients within 30 %, one within 40 %. Winograd's: 3x3 layers
-within 15 %, 5x5 within 21 %. On 26 3x3 layers and two threads the algorithm taken was the fastest
-or within 10 % of it, but for 3 of 78 problems. Another CPU is faster or slower, but seldom for one
-algorithm alone; `convscape bench explain --measure` shows both numbers side by side.
+within 15 %, 5x5 within 21 %; those of whole maps follow, by the number of their points. On 26 3x3
+layers and two threads the algorithm taken was the fastest or within 10 % of it, but for 3 of 78
+problems. Another CPU is faster or slower, but seldom for one algorithm alone; `convscape bench
+explain --measure` shows both numbers side by side.
 """
 
 from math import prod
 
 from convscape.kernels.algorithm import Problem, geometry_of
+from convscape.kernels.cpu.winograd_form import form_of
 
 LANES = 16
 """Of the widest vector; what idle lanes cost on a narrower one is less."""
@@ -50,22 +52,24 @@ def matrix_product(problem: Problem) -> int:
 
 
 def winograd(problem: Problem) -> int:
-    """36 products a tile of 4x4 or 2x2 outputs; transforms of the tiles and of the kernels."""
+    """36 products a tile of 4x4 or 2x2 outputs, 9 a whole map; transforms of tiles and kernels."""
     geometry = geometry_of(problem)
     c, k = _summed_and_made(problem)
-    edge = 7 - geometry.kernel[0]
-    tiles = problem.shape[0] * prod(-(-o // edge) for o in geometry.outputs(problem.shape[2:]))
-    narrow = edge == 2  # fitted apart: fewer cells to transform, and longer kernels
+    form = form_of(geometry, problem.shape[2:])
+    outputs = geometry.outputs(problem.shape[2:])
+    tiles = problem.shape[0] * prod(-(-o // form.edge) for o in outputs)
+    narrow = geometry.kernel[0] == 5  # fitted apart: fewer cells to transform, and longer kernels
+    fewer = form.points / 36  # numbers that transforms write and read
     # A transform of one channel takes as long as that of a vector's sixteen.
     moved = tiles * sum(LANES * (m // LANES + m % LANES) for m in (c, k))
     if problem.direction == "weight_gradient":
-        products = 36 * tiles * rounded(c, LANES) * rounded(k, _ROWS)
+        products = form.points * tiles * rounded(c, LANES) * rounded(k, _ROWS)
         product, move, weight = (0.0172, 6.3, 22.0) if narrow else (0.0201, 5.3, 8.9)
-        return int(product * products + move * moved + weight * c * k) + _START
+        return int(product * products + fewer * (move * moved + weight * c * k)) + _START
     chunks = max(1, -(-tiles // _CHUNK))
-    products = 36 * chunks * rounded(-(-tiles // chunks), _ROWS) * c * rounded(k, LANES)
+    products = form.points * chunks * rounded(-(-tiles // chunks), _ROWS) * c * rounded(k, LANES)
     product, move, weight = (0.0165, 3.5, 15.0) if narrow else (0.0170, 5.7, 4.9)
-    return int(product * products + move * moved + weight * chunks * c * k) + _START
+    return int(product * products + fewer * (move * moved + weight * chunks * c * k)) + _START
 
 
 def direct(problem: Problem) -> int:

@@ -5,6 +5,7 @@ from math import prod
 from convscape.kernels.algorithm import Problem, geometry_of
 from convscape.kernels.cost import LANES, rounded
 from convscape.kernels.cpu import caches
+from convscape.kernels.cpu.winograd_form import WHOLE_MAP, form_of
 
 ITEMSIZE = {"float32": 4, "float64": 8}
 
@@ -29,10 +30,11 @@ def winograd(problem: Problem) -> int:
     """Points of a chunk of tiles, and of the kernels: all, or a block and its products."""
     geometry = geometry_of(problem)
     c, k = geometry.in_channels, rounded(geometry.out_channels, LANES)
-    edge = 7 - geometry.kernel[0]
-    tiles = problem.shape[0] * prod(-(-o // edge) for o in geometry.outputs(problem.shape[2:]))
-    point = 36 * 4
-    if tiles > _FEW and point * c * k <= caches.share_for_points():
+    form = form_of(geometry, problem.shape[2:])
+    outputs = geometry.outputs(problem.shape[2:])
+    tiles = problem.shape[0] * prod(-(-o // form.edge) for o in outputs)
+    point = form.points * 4
+    if form is not WHOLE_MAP and tiles > _FEW and point * c * k <= caches.share_for_points():
         return point * c * k + max(point * _CHUNK * (c + k), _NEAR)
     chunk = min(tiles, _TILES)
     return point * (chunk * c + _BLOCK * (_DEPTH + chunk))

@@ -9,6 +9,7 @@ from convscape.kernels.cpu.simd import ROWS
 from convscape.kernels.cpu.tile import LONGEST, WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.transpose import transpose
 
+
 @kernel
 def _copy(source, out):
     for i in range(len(out)):

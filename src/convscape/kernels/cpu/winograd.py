@@ -4,9 +4,10 @@
 
 over tiles d of 6x6 input cells, summed over input channels; the matrices are in `winograd_points`.
 36 multiplications make 4x4 outputs of a 3x3 kernel, where the sum takes 144, or 2x2 outputs of a
-5x5 kernel, where it takes 100. Over channels the products become 36 matrix products on the register
-tile. Tiles are taken in chunks whose points stay in the L2 cache. The input gradient is a forward
-problem with the kernel reversed; the weight gradient is in `winograd_weight`.
+5x5 kernel, where it takes 100; of a padded map of 2x2 cells 9 make all, where the sum takes 16.
+Over channels the products become as many matrix products on the register tile. Tiles are taken in
+chunks whose points stay in the L2 cache. The input gradient is a forward problem with the kernel
+reversed; the weight gradient is in `winograd_weight`.
 
 One NaN or Inf spreads over its whole tile; where that matters, name
 `algorithm="direct"`.
@@ -36,6 +37,7 @@ from convscape.kernels.cpu.layout import (
     plain,
 )
 from convscape.kernels.cpu.simd import SIMD
+from convscape.kernels.cpu.winograd_form import WHOLE_MAP, Form, form_of
 from convscape.kernels.cpu.winograd_weight import bind_weight, weight_grad
 
 __all__ = ["bind", "bind_weight", "forward", "input_grad", "weight_grad"]
@@ -104,7 +106,7 @@ class _Call:
 
     Args:
         adjoint: Whether it is an input gradient: the kernels are reversed, their channels swapped.
-        edge: Of an output tile.
+        form: Of the transforms.
         sizes: Elements of the input, of the kernels' points (0 where they are not all made at
             once) and of the output.
         strides: Of the input's n, h and w, in elements.
@@ -118,7 +120,7 @@ class _Call:
     """
 
     adjoint: bool
-    edge: int
+    form: Form
     sizes: tuple[int, int, int]
     strides: tuple[int, int, int]
     size: tuple[int, int]
@@ -153,7 +155,7 @@ class _Call:
         steps = (sc, sk, *cells) if self.adjoint else (sk, sc, *cells)
         inputs, points, outputs = self.sizes
         fixed = (
-            self.edge, self.strides, self.size, steps, self.adjoint, self.channels,
+            self.form, self.strides, self.size, steps, self.adjoint, self.channels,
             self.no_bias.dtype, relu, self.grid, self.corner, self.threads,
         )  # fmt: skip
         if points == 0:
@@ -171,16 +173,16 @@ def _call_of(
     adjoint = spatial is not None
     grid = spatial if spatial is not None else geometry.outputs((h, w))
     k = geometry.in_channels if adjoint else geometry.out_channels
-    side = geometry.windows[0].kernel
+    form, lanes = form_of(geometry, (h, w)), SIMD.lanes(dtype.itemsize)
     top, left = (
-        axis.kernel - 1 - axis.padding[0] if adjoint else axis.padding[0]
+        (axis.kernel - 1 - axis.padding[0] if adjoint else axis.padding[0]) - form.inner
         for axis in geometry.windows
     )
-    edge, lanes = 7 - side, SIMD.lanes(dtype.itemsize)
-    tiles = n * -(-grid[0] // edge) * -(-grid[1] // edge)
+    tiles = n * -(-grid[0] // form.edge) * -(-grid[1] // form.edge)
     deep = tiles <= _FEW or 36 * dtype.itemsize * c * k > caches.share_for_points()
+    deep = deep or form is WHOLE_MAP  # which only that file takes
     points = 0 if deep else 36 * (-(-k // lanes) * lanes * c + lanes)
     return _Call(
-        adjoint, edge, (prod(shape), points, n * prod(grid) * k), (h * w * c, w * c, c), (h, w),
+        adjoint, form, (prod(shape), points, n * prod(grid) * k), (h * w * c, w * c, c), (h, w),
         (c, k), (n, grid[0], grid[1]), (top, left), np.zeros(k, dtype), threads,
     )  # fmt: skip

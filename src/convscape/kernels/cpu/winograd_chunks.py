@@ -18,6 +18,7 @@ from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.tile import block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.winograd_deep import BIAS, POINTS, WEIGHT, X, Y
+from convscape.kernels.cpu.winograd_form import Form
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
 from convscape.kernels.cpu.winograd_tiles import load_tile, store_tile
 
@@ -100,7 +101,7 @@ def _forward_part(
             line, tx = divmod(start + t, across)
             n, ty = divmod(line, down)
             load_tile(
-                x, strides, size, c_size, ty * edge - corner[0], tx * edge - corner[1],
+                edge, x, strides, size, c_size, ty * edge - corner[0], tx * edge - corner[1],
                 n * strides[0], within, patch, patched, spread, t * c_size, spreads,
             )  # fmt: skip
         for e in range(36):
@@ -144,7 +145,7 @@ def _forward_part(
 
 
 def launches(
-    sizes: tuple[int, int, int], points: int, edge: int, x_strides: tuple[int, int, int],
+    sizes: tuple[int, int, int], points: int, form: Form, x_strides: tuple[int, int, int],
     size: tuple[int, int], weight_strides: tuple[int, ...], flip: bool, channels: tuple[int, int],
     dtype: np.dtype[Any], relu: bool, grid: tuple[int, int, int], corner: tuple[int, int],
     threads: int,
@@ -156,13 +157,13 @@ def launches(
     lanes, bias = SIMD.lanes(dtype.itemsize), lies_at(BIAS, channels[1], dtype)
     made = Launch(
         _kernel_part, threads,
-        (place(WEIGHT), place(POINTS)), (sizes[1], points), edge, weight_strides, flip, channels,
-        lanes, bias,
+        (place(WEIGHT), place(POINTS)), (sizes[1], points), form.number, weight_strides, flip,
+        channels, lanes, bias,
     )  # fmt: skip
     used = Launch(
         _forward_part, threads,
-        (place(X), place(POINTS), place(Y)), (sizes[0], points, sizes[2]), edge, x_strides, size,
-        channels, bias, relu, lanes, grid, corner, _chunk(*channels, dtype.itemsize),
+        (place(X), place(POINTS), place(Y)), (sizes[0], points, sizes[2]), form.number, x_strides,
+        size, channels, bias, relu, lanes, grid, corner, _chunk(*channels, dtype.itemsize),
     )  # fmt: skip
     return [made, used]
 

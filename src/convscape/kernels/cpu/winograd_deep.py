@@ -19,8 +19,10 @@ from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add_few, multiply_few
+from convscape.kernels.cpu.winograd_form import Form
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
 from convscape.kernels.cpu.winograd_tiles import spread_input, store_tile
+from convscape.kernels.cpu.winograd_transforms import edge_of, points_of
 
 X, WEIGHT, Y, BIAS, POINTS = range(5)
 """Addresses that launches are told, the last one by `convscape.kernels.cpu.winograd_chunks`."""
@@ -32,7 +34,7 @@ _TILES = 17 * ROWS  # tiles of one thread at once: their products with a block a
 
 @team
 def _multiply_part(
-    part, parts, places, sizes, edge, x_strides, size, strides, flip, channels, bias, relu, lanes,
+    part, parts, places, sizes, form, x_strides, size, strides, flip, channels, bias, relu, lanes,
     grid, corner, first, last, by_tiles,
 ):  # fmt: skip
     """Of the tiles [first, last) a share, or of their output channels.
@@ -45,6 +47,7 @@ def _multiply_part(
     y = at_address(places[2], sizes[2], bias)
     c_size, k_size = channels
     _, h_size, w_size = grid
+    edge, many_points = edge_of(form), points_of(form)
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
     k0, end = 0, k_size
     if by_tiles:
@@ -60,14 +63,14 @@ def _multiply_part(
     tiles = (count + ROWS - 1) // ROWS * ROWS
     # Planes lie one cache line off a multiple of the page, as in `winograd`.
     plane, result, step = count * c_size + lanes, tiles * widest + lanes, _DEPTH * widest + lanes
-    spread = scratch(36 * plane, y)
+    spread = scratch(many_points * plane, y)
     spread_input(
-        edge, x, x_strides, size, 0, c_size, corner, grid, first, count, c_size, plane, spread
+        form, x, x_strides, size, 0, c_size, corner, grid, first, count, c_size, plane, spread
     )
-    products, points = scratch(36 * result, y), scratch(36 * step, y)
-    block = turning_block(edge, weight, lanes)
+    products, points = scratch(many_points * result, y), scratch(many_points * step, y)
+    block = turning_block(form, weight, lanes)
     border = scratch(edge * edge * widest, y)
-    gathered = np.arange(36) * result
+    gathered = np.arange(many_points) * result
     placed, bordered = np.empty(edge * edge, np.int64), np.arange(edge * edge) * widest
     for o in range(edge * edge):
         placed[o] = (o // edge * w_size + o % edge) * k_size
@@ -82,10 +85,10 @@ def _multiply_part(
         for c0 in range(0, c_size, _DEPTH):
             depth = min(_DEPTH, c_size - c0)
             block_points(
-                edge, weight, strides, flip, c0, depth, k0, real, width, lanes,
+                form, weight, strides, flip, c0, depth, k0, real, width, lanes,
                 block, points, 0, step,
             )  # fmt: skip
-            for e in range(36):
+            for e in range(many_points):
                 at, by = e * plane + c0, e * step
                 for t in range(0, tiles, ROWS):
                     to = e * result + t * width
@@ -106,14 +109,14 @@ def _multiply_part(
             n, ty = divmod(line, down)
             to = ((n * h_size + ty * edge) * w_size + tx * edge) * k_size + k0
             store_tile(
-                edge, products, t * width, gathered, y, to, placed, real, bias, k0, relu,
+                form, products, t * width, gathered, y, to, placed, real, bias, k0, relu,
                 ty * edge, tx * edge, (h_size, w_size), border, bordered,
             )  # fmt: skip
         k0 += width
 
 
 def launches(
-    sizes: tuple[int, int, int], edge: int, x_strides: tuple[int, int, int],
+    sizes: tuple[int, int, int], form: Form, x_strides: tuple[int, int, int],
     size: tuple[int, int], weight_strides: tuple[int, ...], flip: bool, channels: tuple[int, int],
     dtype: np.dtype[Any], relu: bool, grid: tuple[int, int, int], corner: tuple[int, int],
     threads: int,
@@ -124,7 +127,7 @@ def launches(
 
     Args:
         sizes: Elements of x, the weights and y.
-        edge: Of an output tile: 4 with 3x3 kernels, 2 with 5x5.
+        form: Of the transforms.
         x_strides: The input's strides of n, h and w in elements.
         size: (H, W) of the input.
         weight_strides: The weights' strides of k, c, r and s.
@@ -137,15 +140,16 @@ def launches(
         threads: Threads to use.
     """
     lanes, bias = SIMD.lanes(dtype.itemsize), lies_at(BIAS, channels[1], dtype)
-    tiles = grid[0] * -(-grid[1] // edge) * -(-grid[2] // edge)
+    tiles = grid[0] * -(-grid[1] // form.edge) * -(-grid[2] // form.edge)
     by_tiles = tiles * _TILE > channels[1]
     most = _TILES * threads if by_tiles else _TILES
     chunk = -(-tiles // -(-tiles // most))  # chunks of one size
     return [
         Launch(
             _multiply_part, threads,
-            (place(X), place(WEIGHT), place(Y)), sizes, edge, x_strides, size, weight_strides, flip,
-            channels, bias, relu, lanes, grid, corner, first, min(first + chunk, tiles), by_tiles,
+            (place(X), place(WEIGHT), place(Y)), sizes, form.number, x_strides, size,
+            weight_strides, flip, channels, bias, relu, lanes, grid, corner, first,
+            min(first + chunk, tiles), by_tiles,
         )
         for first in range(0, tiles, chunk)
     ]  # fmt: skip

@@ -5,7 +5,14 @@ import numpy as np
 from convscape.kernels.cpu.fetch import fetch_far_run
 from convscape.kernels.cpu.jit import kernel
 from convscape.kernels.cpu.scratch import scratch
-from convscape.kernels.cpu.winograd_transforms import input_points, output_cells, output_points
+from convscape.kernels.cpu.winograd_transforms import (
+    edge_of,
+    input_points,
+    output_cells,
+    output_points,
+    points_of,
+    read_of,
+)
 
 
 @kernel
@@ -27,14 +34,17 @@ def inside(top, left, size, edge):
 
 
 @kernel
-def load_tile(x, strides, size, channels, top, left, at, within, patch, reads, out, to, writes):
+def load_tile(
+    form, x, strides, size, channels, top, left, at, within, patch, reads, out, to, writes
+):
     """Transform the input tile whose corner is (top, left)."""
-    if inside(top, left, size, 6):
+    read = read_of(form)
+    if inside(top, left, size, read):
         corner = at + top * strides[1] + left * strides[2]
-        input_points(x, corner, within, out, to, writes, channels)
+        input_points(form, x, corner, within, out, to, writes, channels)
     else:
-        gather(x, strides, size, channels, top, left, at, 6, patch)
-        input_points(patch, 0, reads, out, to, writes, channels)
+        gather(x, strides, size, channels, top, left, at, read, patch)
+        input_points(form, patch, 0, reads, out, to, writes, channels)
 
 
 @kernel
@@ -55,39 +65,39 @@ def plane_of(count, row, lanes):
 
 @kernel
 def spread_input(
-    edge, x, strides, size, c0, channels, corner, grid, first, count, row, plane, spread
+    form, x, strides, size, c0, channels, corner, grid, first, count, row, plane, spread
 ):
     """Set spread[e plane + t row + c] to point e of channel c0 + c of the tile number first + t.
 
     Tiles are those of an output (n, h, w) = grid; the first one's corner is at -corner.
     """
+    edge, read = edge_of(form), read_of(form)
     down, across = (grid[1] + edge - 1) // edge, (grid[2] + edge - 1) // edge
-    patch = scratch(36 * channels, x)
-    within, patched, writes = (
-        np.empty(36, np.int64),
-        np.arange(36) * channels,
-        np.arange(36) * plane,
-    )
-    for e in range(36):
-        within[e] = e // 6 * strides[1] + e % 6 * strides[2]
+    cells = read * read
+    patch = scratch(cells * channels, x)
+    within, patched = np.empty(cells, np.int64), np.arange(cells) * channels
+    writes = np.arange(points_of(form)) * plane
+    for cell in range(cells):
+        within[cell] = cell // read * strides[1] + cell % read * strides[2]
     for t in range(count):
         line, tx = divmod(first + t, across)
         n, ty = divmod(line, down)
         load_tile(
-            x, strides, size, channels, ty * edge - corner[0], tx * edge - corner[1],
+            form, x, strides, size, channels, ty * edge - corner[0], tx * edge - corner[1],
             n * strides[0] + c0, within, patch, patched, spread, t * row, writes,
         )  # fmt: skip
 
 
 @kernel
-def spread_output(edge, dy, strides, k0, channels, grid, first, count, row, plane, given):
+def spread_output(form, dy, strides, k0, channels, grid, first, count, row, plane, given):
     """`spread_input` of the output's gradient: A dy A^T, of channels from k0 on."""
     _, h_size, w_size = grid
+    edge = edge_of(form)
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
     cells = edge * edge
     patch = scratch(cells * channels, dy)
     within, patched = np.empty(cells, np.int64), np.arange(cells) * channels
-    writes = np.arange(36) * plane
+    writes = np.arange(points_of(form)) * plane
     for o in range(cells):
         within[o] = o // edge * strides[1] + o % edge * strides[2]
     for t in range(count):
@@ -96,15 +106,15 @@ def spread_output(edge, dy, strides, k0, channels, grid, first, count, row, plan
         at, top, left = n * strides[0] + k0, ty * edge, tx * edge
         if inside(top, left, (h_size, w_size), edge):
             at += top * strides[1] + left * strides[2]
-            output_points(edge, dy, at, within, given, t * row, writes, channels)
+            output_points(form, dy, at, within, given, t * row, writes, channels)
         else:
             gather(dy, strides, (h_size, w_size), channels, top, left, at, edge, patch)
-            output_points(edge, patch, 0, patched, given, t * row, writes, channels)
+            output_points(form, patch, 0, patched, given, t * row, writes, channels)
 
 
 @kernel
 def store_tile(
-    edge, products, at, reads, y, corner, placed, real, bias, k0, relu, top, left, size,
+    form, products, at, reads, y, corner, placed, real, bias, k0, relu, top, left, size,
     border, bordered,
 ):  # fmt: skip
     """The output tile at (top, left) of a map of this size from its products, plus bias.
@@ -112,13 +122,14 @@ def store_tile(
     A tile that the border cuts is made in `border` and its real cells are copied. A store waits
     for its line, and a tile's are far apart: those of the next tile are asked for.
     """
+    edge = edge_of(form)
     if inside(top, left, size, edge):
         following = corner + edge * placed[1]
         for cell in range(edge * edge):
             fetch_far_run(y, following + placed[cell], real)
-        output_cells(edge, relu, products, at, reads, y, corner, placed, real, bias, k0)
+        output_cells(form, relu, products, at, reads, y, corner, placed, real, bias, k0)
         return
-    output_cells(edge, relu, products, at, reads, border, 0, bordered, real, bias, k0)
+    output_cells(form, relu, products, at, reads, border, 0, bordered, real, bias, k0)
     for i in range(min(edge, size[0] - top)):
         for j in range(min(edge, size[1] - left)):
             cell = i * edge + j

@@ -1,13 +1,15 @@
-"""Winograd's transforms of whole runs of channels, for tiles of 4x4 outputs or of 2x2.
+"""Winograd's transforms of whole runs of channels, in three forms.
 
-`edge` is the output tile's: 4 for kernels of 3x3 cells, 2 for 5x5. Both read 6x6 input cells, so
-that the kernel's edge is 7 - edge and the input's transform is the same. This is the one place
-that tells them apart; all that follows `edge` is what `convscape.kernels.cpu.vector.elementwise`
-takes.
+`form` is the number of a `convscape.kernels.cpu.winograd_form.Form`: the edge of the output tile,
+4 for kernels of 3x3 cells and 2 for 5x5, which both read 6x6 input cells and have the input's
+transform in common, or that of whole maps. This is the one place that tells them apart; all that
+follows `form` is what `convscape.kernels.cpu.vector.elementwise` takes.
 """
 
 from convscape.kernels.cpu.jit import inlined, kernel
+from convscape.kernels.cpu.winograd_form import WHOLE_MAP
 from convscape.kernels.cpu.winograd_points import (
+    input_map_tile,
     input_tile,
     kernel3_adjoint_rows,
     kernel3_adjoint_vectors,
@@ -19,40 +21,84 @@ from convscape.kernels.cpu.winograd_points import (
     kernel5_reversed_rows,
     kernel5_rows,
     kernel5_vectors,
+    kernel_map_adjoint_rows,
+    kernel_map_adjoint_vectors,
+    kernel_map_reversed_rows,
+    kernel_map_rows,
+    kernel_map_vectors,
     output2_adjoint_tile,
     output2_relu_tile,
     output2_tile,
     output4_adjoint_tile,
     output4_relu_tile,
     output4_tile,
+    output_map_adjoint_tile,
+    output_map_relu_tile,
+    output_map_tile,
 )
 
-
-@kernel
-def input_points(x, at, reads, out, to, writes, count):
-    """B^T d B: 36 input cells to 36 points."""
-    input_tile(x, at, reads, out, to, writes, count, x, 0)
+_WHOLE_MAP = WHOLE_MAP.number
 
 
 @inlined
-def kernel_points(edge, weight, at, step, out, to, plane):
-    """G g G^T of a vector's lanes of kernels: 9 or 25 vectors of cells to 36 of points.
+def edge_of(form):
+    """Edge of an output tile."""
+    return 2 if form == _WHOLE_MAP else form
+
+
+@inlined
+def side_of(form):
+    """Edge of a kernel."""
+    return 5 if form == 2 else 3
+
+
+@inlined
+def read_of(form):
+    """Edge of the input tile that an output tile reads; of a whole map all but the padding."""
+    return 2 if form == _WHOLE_MAP else 6
+
+
+@inlined
+def points_of(form):
+    """Points of a tile, and of a kernel."""
+    return 9 if form == _WHOLE_MAP else 36
+
+
+@kernel
+def input_points(form, x, at, reads, out, to, writes, count):
+    """B^T d B: 36 input cells to 36 points, or a map's 4 to 9."""
+    if form == _WHOLE_MAP:
+        input_map_tile(x, at, reads, out, to, writes, count, x, 0)
+    else:
+        input_tile(x, at, reads, out, to, writes, count, x, 0)
+
+
+@inlined
+def kernel_points(form, weight, at, step, out, to, plane):
+    """G g G^T of a vector's lanes of kernels: vectors of cells to vectors of points.
 
     Vectors are read `step` apart and written `plane` apart.
     """
-    if edge == 4:
+    if form == _WHOLE_MAP:
+        kernel_map_vectors(weight, at, step, out, to, plane)
+    elif form == 4:
         kernel3_vectors(weight, at, step, out, to, plane)
     else:
         kernel5_vectors(weight, at, step, out, to, plane)
 
 
 @inlined
-def kernel_points_of_rows(edge, flip, weight, at, step, out, to, plane):
+def kernel_points_of_rows(form, flip, weight, at, step, out, to, plane):
     """G g G^T of a vector's lanes of kernels whose cells are neighbours, read `step` apart.
 
     See `convscape.kernels.cpu.turned`.
     """
-    if edge == 4:
+    if form == _WHOLE_MAP:
+        if flip:
+            kernel_map_reversed_rows(weight, at, step, out, to, plane)
+        else:
+            kernel_map_rows(weight, at, step, out, to, plane)
+    elif form == 4:
         if flip:
             kernel3_reversed_rows(weight, at, step, out, to, plane)
         else:
@@ -64,9 +110,14 @@ def kernel_points_of_rows(edge, flip, weight, at, step, out, to, plane):
 
 
 @kernel
-def output_cells(edge, relu, products, at, reads, out, to, writes, count, bias, k0):
-    """A^T m A plus bias: 36 points to 16 or 4 output cells."""
-    if edge == 4:
+def output_cells(form, relu, products, at, reads, out, to, writes, count, bias, k0):
+    """A^T m A plus bias: a tile's points to its output cells."""
+    if form == _WHOLE_MAP:
+        if relu:
+            output_map_relu_tile(products, at, reads, out, to, writes, count, bias, k0)
+        else:
+            output_map_tile(products, at, reads, out, to, writes, count, bias, k0)
+    elif form == 4:
         if relu:
             output4_relu_tile(products, at, reads, out, to, writes, count, bias, k0)
         else:
@@ -78,30 +129,36 @@ def output_cells(edge, relu, products, at, reads, out, to, writes, count, bias, 
 
 
 @kernel
-def output_points(edge, dy, at, reads, out, to, writes, count):
-    """A dy A^T: 16 or 4 cells of the output's gradient to 36 points."""
-    if edge == 4:
+def output_points(form, dy, at, reads, out, to, writes, count):
+    """A dy A^T: a tile's cells of the output's gradient to its points."""
+    if form == _WHOLE_MAP:
+        output_map_adjoint_tile(dy, at, reads, out, to, writes, count, dy, 0)
+    elif form == 4:
         output4_adjoint_tile(dy, at, reads, out, to, writes, count, dy, 0)
     else:
         output2_adjoint_tile(dy, at, reads, out, to, writes, count, dy, 0)
 
 
 @inlined
-def kernel_cells(edge, sums, at, plane, out, to, step):
-    """G^T u G of a vector's lanes of kernels: 36 vectors of points to 9 or 25 of cells."""
-    if edge == 4:
+def kernel_cells(form, sums, at, plane, out, to, step):
+    """G^T u G of a vector's lanes of kernels: vectors of points to vectors of cells."""
+    if form == _WHOLE_MAP:
+        kernel_map_adjoint_vectors(sums, at, plane, out, to, step)
+    elif form == 4:
         kernel3_adjoint_vectors(sums, at, plane, out, to, step)
     else:
         kernel5_adjoint_vectors(sums, at, plane, out, to, step)
 
 
 @inlined
-def kernel_cells_in_rows(edge, sums, at, plane, out, to, step):
+def kernel_cells_in_rows(form, sums, at, plane, out, to, step):
     """`kernel_cells` where a kernel's cells become neighbours, and kernels lie `step` apart.
 
     See `convscape.kernels.cpu.turned`.
     """
-    if edge == 4:
+    if form == _WHOLE_MAP:
+        kernel_map_adjoint_rows(sums, at, plane, out, to, step)
+    elif form == 4:
         kernel3_adjoint_rows(sums, at, plane, out, to, step)
     else:
         kernel5_adjoint_rows(sums, at, plane, out, to, step)

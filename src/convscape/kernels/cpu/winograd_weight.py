@@ -32,7 +32,9 @@ from convscape.kernels.cpu.layout import (
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
+from convscape.kernels.cpu.winograd_form import WHOLE_MAP, form_of
 from convscape.kernels.cpu.winograd_tiles import plane_of, row_of, spread_input, spread_output
+from convscape.kernels.cpu.winograd_transforms import points_of
 from convscape.kernels.cpu.winograd_weight_cells import put_cells, room_for_cells
 from convscape.kernels.cpu.winograd_weight_few import few_part
 
@@ -45,7 +47,7 @@ _FEW_TILES = 96  # tiles of a thread that pay for transforming all its sums
 
 @team
 def _wide_part(
-    part, parts, edge, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, first,
+    part, parts, form, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, first,
     count, last, add, dw,
 ):  # fmt: skip
     """The gradient from the tiles [first, first + count), or added to it.
@@ -55,6 +57,7 @@ def _wide_part(
     if divide(part, parts):
         return
     c_size, k_size = channels
+    points = points_of(form)
     lots = (k_size + ROWS - 1) // ROWS
     low, high = lots * part // parts * ROWS, lots * (part + 1) // parts * ROWS
     if low == high:
@@ -62,15 +65,15 @@ def _wide_part(
     real_high, widest = min(high, k_size), WIDEST * lanes
     k_row = row_of(high - low, lanes)
     c_plane, k_plane = plane_of(count, widest, lanes), plane_of(count, k_row, lanes)
-    spread = scratch(36 * c_plane, dw)
+    spread = scratch(points * c_plane, dw)
     # A tile of registers may read on behind the last row; what it makes of that is dropped.
-    given = scratch(36 * k_plane + _BLOCK, dw)
+    given = scratch(points * k_plane + _BLOCK, dw)
     spread_output(
-        edge, dy, dy_strides, low, real_high - low, grid, first, count, k_row, k_plane, given
+        form, dy, dy_strides, low, real_high - low, grid, first, count, k_row, k_plane, given
     )
     # The sums of one block stay in L2 until they are transformed.
-    sums = scratch(36 * (_BLOCK * widest + lanes), dw)
-    line = room_for_cells(edge, dw, lanes)
+    sums = scratch(points * (_BLOCK * widest + lanes), dw)
+    line = room_for_cells(form, dw, lanes)
     pieces = max(1, (count + _TILES // 2) // _TILES)
     c0 = 0
     while c0 < c_size:
@@ -78,13 +81,13 @@ def _wide_part(
         width = vectors * lanes
         real = min(width, c_size - c0)
         spread_input(
-            edge, x, strides, size, c0, real, corner, grid, first, count, width, c_plane, spread
+            form, x, strides, size, c0, real, corner, grid, first, count, width, c_plane, spread
         )
         for k0 in range(low, high, _BLOCK):
             rows = np.arange(k0 - low, k0 - low + _BLOCK)
             many = min(_BLOCK, high - k0)
             plane = many * width + lanes
-            for e in range(36):
+            for e in range(points):
                 for piece in range(pieces):
                     start = count * piece // pieces
                     depth = count * (piece + 1) // pieces - start
@@ -108,7 +111,7 @@ def _wide_part(
                             )  # fmt: skip
             for k in range(min(many, k_size - k0)):
                 put_cells(
-                    edge, last, add, sums, k * width, plane, k0 + k, c0, c_size, real, lanes, line,
+                    form, last, add, sums, k * width, plane, k0 + k, c0, c_size, real, lanes, line,
                     dw,
                 )  # fmt: skip
         c0 += width
@@ -166,22 +169,23 @@ def _launches(
     """
     n, c, h, w = shape
     k, *grid = dy[1:]
-    edge, lanes = 7 - geometry.kernel[0], SIMD.lanes(dtype.itemsize)
-    tiles = n * -(-grid[0] // edge) * -(-grid[1] // edge)
+    form, lanes = form_of(geometry, (h, w)), SIMD.lanes(dtype.itemsize)
+    tiles = n * -(-grid[0] // form.edge) * -(-grid[1] // form.edge)
     few = 36 * dtype.itemsize * c * k <= _FEW_BYTES and tiles >= _FEW_TILES * threads
+    few = few and form is not WHOLE_MAP  # images of four cells are never so many that it pays
     slabs = threads if few else 1
     sums = lies_at(2, slabs * prod(geometry.weight_shape), dtype)
     given = (
-        edge, lies_at(0, prod(shape), dtype), (h * w * c, w * c, c), (h, w),
+        form.number, lies_at(0, prod(shape), dtype), (h * w * c, w * c, c), (h, w),
         lies_at(1, prod(dy), dtype), (prod(grid) * k, grid[1] * k, k), (c, k), lanes,
-        tuple(axis.padding[0] for axis in geometry.windows), (n, *grid),
+        tuple(axis.padding[0] - form.inner for axis in geometry.windows), (n, *grid),
     )  # fmt: skip
     if few:
         return [Launch(few_part, threads, *given, last, sums)], slabs
     # As many tiles at once as fit the last level of the cache, where each block of input channels
     # finds their points again; chunks of one size.
     row = WIDEST * lanes + -(-k // threads)
-    most = min(_MOST_POINTS, caches.core_share() // 2) // (36 * dtype.itemsize * row)
+    most = min(_MOST_POINTS, caches.core_share() // 2) // (form.points * dtype.itemsize * row)
     chunk = -(-tiles // -(-tiles // max(_TILES, most)))
     wide = [
         Launch(_wide_part, threads, *given, first, min(chunk, tiles - first), last, first > 0, sums)

@@ -1,0 +1,43 @@
+"""Which form of Winograd's transforms a convolution takes; nothing here is compiled."""
+
+from typing import NamedTuple
+
+from convscape.arithmetic.geometry import Geometry
+
+
+class Form(NamedTuple):
+    """A form of the transforms, as `convscape.kernels.cpu.winograd_points` gives them.
+
+    Args:
+        number: What compiled code knows it by.
+        edge: Of an output tile.
+        points: Of a tile and of a kernel, and so the products of a tile.
+        inner: What tiles leave out of the padding on each side, which they know to be zero.
+    """
+
+    number: int
+    edge: int
+    points: int
+    inner: int = 0
+
+
+WHOLE_MAP = Form(1, 2, 9, 1)
+"""A 3x3 kernel over maps of 2x2 cells with a cell of padding all around."""
+
+_SQUARE = {3: Form(4, 4, 36), 5: Form(2, 2, 36)}
+
+
+def form_of(geometry: Geometry, spatial: tuple[int, ...]) -> Form:
+    """The form for dense kernels of 3x3 or 5x5 cells over maps of this size, at stride 1.
+
+    Example:
+        >>> from convscape import Geometry
+        >>> form_of(Geometry.of((2, 2), 3, 1, 1), (2, 2)).points
+        9
+        >>> form_of(Geometry.of((3, 2), 3, 1, 1), (3, 2)).points
+        36
+    """
+    padded = all(w.padding == (1, 1) for w in geometry.windows)
+    if geometry.kernel == (3, 3) and padded and tuple(spatial) == (2, 2):
+        return WHOLE_MAP
+    return _SQUARE[geometry.kernel[0]]
