@@ -8,6 +8,7 @@ So points, of which large images have many, never leave the core.
 import numpy as np
 
 from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.fetch import fetch_run
 from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS
@@ -17,6 +18,8 @@ from convscape.kernels.cpu.winograd_weight_cells import put_cells, room_for_cell
 
 TILES = 24
 """Tiles of one chunk, and of one piece of a sum."""
+
+_NEAR = 1 << 20  # bytes of sums that stay near; of more the next ones are asked for
 
 
 @team
@@ -54,6 +57,7 @@ def few_part(
     plane = many * ((c_size + lanes - 1) // lanes * lanes + widest) + lanes
     sums = scratch(36 * plane, x)
     spread[:], given[:], sums[:] = 0, 0, 0
+    asks = sums.nbytes > _NEAR
     rows = np.arange(many)
     line = room_for_cells(edge, x, lanes)
     for start in range(first, end, TILES):
@@ -67,10 +71,14 @@ def few_part(
             c0 = 0
             while c0 < c_size:
                 vectors = block_vectors(c_size - c0, lanes)
+                tile = ROWS * vectors * lanes
                 for k in range(0, many, ROWS):
+                    at = e * plane + many * c0 + k * vectors * lanes
+                    if asks:
+                        fetch_run(sums, at + tile, tile)
                     multiply_add(
                         vectors, given, rows, k, e * k_plane, 0, k_row, spread, e * c_plane + c0,
-                        0, c_row, 1, count, sums, e * plane + many * c0 + k * vectors * lanes,
+                        0, c_row, 1, count, sums, at,
                     )  # fmt: skip
                 c0 += vectors * lanes
     c0 = 0
