@@ -39,6 +39,16 @@ def test_dense_layers_and_what_follows_compute_the_models_own(
         assert y.is_contiguous()
 
 
+@pytest.mark.parametrize("rows", range(1, 14))
+def test_sums_of_several_pieces_are_right_for_any_few_rows(rows: int) -> None:
+    # Weights of so few rows are streamed, by tiles of two, four and six rows; thirteen are more.
+    layer = nn.Linear(700, 130)
+    x = torch.randn(rows, 700)
+    want = layer.double()(x.double()).detach()
+    y = accelerate(layer.float())(x)
+    assert _error(y.double(), want) / float(want.square().mean().sqrt()) < 2e-6
+
+
 @pytest.mark.parametrize("shape", [(37,), (2, 3, 37), (2, 3, 5, 37)], ids=str)
 def test_inputs_that_are_no_rows_are_the_stock_layers(shape: tuple[int, ...]) -> None:
     model, x = _behind(nn.ReLU()), torch.randn(shape)

@@ -18,20 +18,25 @@ from convscape.kernels.cpu.memory import LINE
 _SMALL, _BYTES = ir.IntType(32), ir.IntType(8).as_pointer()
 
 
+def prefetch(builder: Any, place: Any, nearness: int, written: int = 0) -> None:
+    """Emit the word for the line at a pointer; the nearest cache is number 3, the one behind it 2.
+
+    An address outside is ignored, not an error.
+    """
+    kind = ir.FunctionType(ir.VoidType(), [_BYTES, _SMALL, _SMALL, _SMALL])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    numbers = (ir.Constant(_SMALL, v) for v in (written, nearness, 1))  # 1: it is data
+    builder.call(function, [builder.bitcast(place, _BYTES), *numbers])
+
+
 def _fetching(nearness: int, written: int = 0) -> Callable[..., None]:
-    """An intrinsic `f(memory, at)`; the nearest cache is number 3, the one behind it 2."""
+    """An intrinsic `f(memory, at)`; see `prefetch`."""
 
     @intrinsic
     def apply(_context: Any, memory: Any, at: Any) -> Any:
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             array = context.make_array(sig.args[0])(context, builder, args[0])
-            place = builder.bitcast(builder.gep(array.data, [args[1]]), _BYTES)
-            kind = ir.FunctionType(ir.VoidType(), [_BYTES, _SMALL, _SMALL, _SMALL])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            # To be read, as data.
-            builder.call(
-                function, [place, *(ir.Constant(_SMALL, v) for v in (written, nearness, 1))]
-            )
+            prefetch(builder, builder.gep(array.data, [args[1]]), nearness, written)
             return context.get_dummy_value()
 
         return types.void(memory, types.intp), generate

@@ -28,10 +28,11 @@ from convscape.kernels.cpu.tile import (
     WIDEST,
     block_vectors,
     finish_across_few,
-    multiply_add_few,
-    multiply_few,
+    multiply_rows,
 )
 from convscape.kernels.cpu.transpose import transpose
+
+_FEW = 2  # tiles, for which weights come from memory as fast as they are multiplied
 
 
 @kernel
@@ -106,6 +107,7 @@ def _multiply(
     last_piece = (run - 1) // depth * depth
     whole = final[0] == 0 and final[1] == 0 and last_piece == 0 and first
     jump = r_cells * many * width
+    streamed = t1 - t0 <= _FEW
     for r in range(0, r_size, rows_of):
         for s in range(0, s_size, cells_run):
             for i in range(0, run, depth):
@@ -136,17 +138,11 @@ def _multiply(
                     cell = first_cell + top * r_cells + s * s_cells
                     from_b, to = at + (cell * many + low) * width, t * ROWS * width
                     left = size - (t - t0) * ROWS
-                    if written[t]:
-                        multiply_add_few(
-                            left, vectors, x, rows, t * ROWS, shift, r_step, 1,
-                            packed, from_b, jump, width, outer, count, tile, to,
-                        )  # fmt: skip
-                    else:
-                        multiply_few(
-                            left, vectors, x, rows, t * ROWS, shift, r_step, 1,
-                            packed, from_b, jump, width, outer, count, tile, to,
-                        )  # fmt: skip
-                        written[t] = True
+                    multiply_rows(
+                        left, streamed, written[t], vectors, x, rows, t * ROWS, shift, r_step, 1,
+                        packed, from_b, jump, width, outer, count, tile, to,
+                    )  # fmt: skip
+                    written[t] = True
 
 
 @team
