@@ -33,10 +33,8 @@ from convscape.kernels.cpu.memory import LINE
 ROWS = 6
 """Rows of the register tile."""
 
-_NEAR, _FAR = (
-    2 << 10,
-    8 << 10,
-)  # bytes of b ahead for which the nearest cache is asked, the next one
+_NEAR = 2 << 10  # bytes of b ahead that the nearest cache is asked for
+_FAR = 8 << 10  # the same of the next cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +245,8 @@ class Code:
     def ask_ahead(self, b_row: Any, b_step: Any, vectors: int, rows: int) -> None:
         """Ask for vectors of b that will be read some steps from here.
 
-        The hardware's own prefetching does not keep the memory busy: a dense layer's weights, read
-        once, came at 18 to 27 GB/s, and come at 24 to 35 (a Xeon of 2 MiB of L2, two threads).
+        The hardware's own prefetching does not keep the memory busy. Six rows take so long for a
+        step that what the nearest cache is asked for would be gone from it, or come too late.
         """
         builder, size = self.builder, vectors * self.lanes * self.itemsize
         for distance, nearness in ((_NEAR, 3), (_FAR, 2)) if rows < ROWS else ((_FAR, 2),):

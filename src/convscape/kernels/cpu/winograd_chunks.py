@@ -114,7 +114,7 @@ def _forward_part(
                     depth = min(_DEPTH, c_size - c0)
                     at, by = e * plane + c0, b + c0 * width
                     # Of the panel behind this one each block of rows asks for its share.
-                    share, ahead = depth * width * ROWS // count, by + depth * width
+                    share, ahead = depth * width * ROWS // max(count, ROWS), by + depth * width
                     for t in range(0, count, ROWS):
                         fetch_run(points, ahead + t // ROWS * share, share)
                         to = e * result + k0 * chunk + t * width

@@ -172,7 +172,7 @@ def _launches(
     form, lanes = form_of(geometry, (h, w)), SIMD.lanes(dtype.itemsize)
     tiles = n * -(-grid[0] // form.edge) * -(-grid[1] // form.edge)
     few = 36 * dtype.itemsize * c * k <= _FEW_BYTES and tiles >= _FEW_TILES * threads
-    few = few and form is not WHOLE_MAP  # images of four cells are never so many that it pays
+    few = few and form is not WHOLE_MAP  # which only `_wide_part` takes
     slabs = threads if few else 1
     sums = lies_at(2, slabs * prod(geometry.weight_shape), dtype)
     given = (
