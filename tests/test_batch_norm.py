@@ -82,9 +82,26 @@ def test_the_kernels_agree_with_the_formula(shape: tuple[int, ...], dtype: Any) 
                     assert error(mine, want) < tolerance
 
 
-def test_a_core_counts_on_a_share_of_the_last_cache() -> None:
-    assert 0 < caches.last_cache() <= (16 << 20) * (os.cpu_count() or 1)
-    assert 0 < caches.core_share() <= min(16 << 20, caches.last_cache())
+@pytest.mark.parametrize(
+    ("size", "cores", "share", "points"),
+    [(32, 2, 16, 9), (8, 4, 2, 9), (480, 2, 240, 120), (1, 1, 1, 9)],
+)
+def test_a_core_counts_on_a_share_of_the_last_cache(
+    size: int, cores: int, share: int, points: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mib = 1 << 20
+    monkeypatch.setattr(caches, "_largest", lambda: (size * mib, cores))
+    # Without what is remembered of this machine's.
+    assert caches.core_share.__wrapped__() == share * mib
+    assert caches.last_cache.__wrapped__() == mib * min(size, 10 * (os.cpu_count() or 1))
+    monkeypatch.setattr(caches, "core_share", caches.core_share.__wrapped__)
+    assert caches.share_for_points.__wrapped__() == points * mib
+
+
+def test_this_machines_last_cache_is_found() -> None:
+    size, cores = caches._largest()
+    assert 0 < caches.last_cache() <= size
+    assert 0 < caches.core_share() <= size // cores
 
 
 @pytest.mark.parametrize(("listed", "cores"), [("0\n", 1), ("0-1", 2), ("0-3,8", 5), ("0,4", 2)])
