@@ -107,6 +107,17 @@ def test_any_number_of_tiles_is_right(tiles: int) -> None:
         torch.testing.assert_close(y.double(), want, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("tiles", [201, 265, 270, 529, 533])
+def test_however_tiles_fall_into_chunks_all_are_right(tiles: int) -> None:
+    # A chunk has at most 264 tiles of so few channels: one, or two and three of about one size.
+    x, w = torch.randn(1, 5, 4, 4 * tiles), torch.randn(7, 5, 3, 3)
+    g = Geometry.of((4, 4 * tiles), 3, 1, 1, in_channels=5, out_channels=7)
+    want = torch.nn.functional.conv2d(x.double(), w.double(), padding=1)
+    for threads in (1, 2):
+        y = torch.from_numpy(winograd.forward(x.numpy(), w.numpy(), None, g, threads))
+        torch.testing.assert_close(y.double(), want, atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("images", [1, 2, 5, 7, 64, 250])
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
 def test_whole_maps_are_right_in_all_directions(images: int, form: torch.memory_format) -> None:
