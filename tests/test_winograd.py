@@ -96,22 +96,15 @@ def test_the_error_stays_below_a_hundred_thousandth_of_the_output(
         assert difference.max() / np.sqrt((exact_values**2).mean()) < 1e-5
 
 
-@pytest.mark.parametrize("tiles", range(1, 9))
-def test_any_number_of_tiles_is_right(tiles: int) -> None:
-    # A tile of registers holds six of the image's; what is left over takes two or four.
-    x, w = torch.randn(1, 65, 4, 4 * tiles), torch.randn(70, 65, 3, 3)
-    g = Geometry.of((4, 4 * tiles), 3, 1, 1, in_channels=65, out_channels=70)
-    want = torch.nn.functional.conv2d(x.double(), w.double(), padding=1)
-    for threads in (1, 2):
-        y = torch.from_numpy(winograd.forward(x.numpy(), w.numpy(), None, g, threads))
-        torch.testing.assert_close(y.double(), want, atol=1e-3, rtol=0)
-
-
-@pytest.mark.parametrize("tiles", [201, 265, 270, 529, 533])
-def test_however_tiles_fall_into_chunks_all_are_right(tiles: int) -> None:
-    # A chunk has at most 264 tiles of so few channels: one, or two and three of about one size.
-    x, w = torch.randn(1, 5, 4, 4 * tiles), torch.randn(7, 5, 3, 3)
-    g = Geometry.of((4, 4 * tiles), 3, 1, 1, in_channels=5, out_channels=7)
+# A tile of registers holds six of the image's; what is left over takes two or four. A chunk has at
+# most 264 tiles of so few channels: one, or two and three of about one size.
+@pytest.mark.parametrize(
+    ("tiles", "c", "k"),
+    [*((n, 65, 70) for n in range(1, 9)), *((n, 5, 7) for n in (201, 264, 265, 270, 529, 533))],
+)
+def test_any_number_of_tiles_is_right(tiles: int, c: int, k: int) -> None:
+    x, w = torch.randn(1, c, 4, 4 * tiles), torch.randn(k, c, 3, 3)
+    g = Geometry.of((4, 4 * tiles), 3, 1, 1, in_channels=c, out_channels=k)
     want = torch.nn.functional.conv2d(x.double(), w.double(), padding=1)
     for threads in (1, 2):
         y = torch.from_numpy(winograd.forward(x.numpy(), w.numpy(), None, g, threads))

@@ -56,8 +56,7 @@ def winograd(problem: Problem) -> int:
     geometry = geometry_of(problem)
     c, k = _summed_and_made(problem)
     form = form_of(geometry, problem.shape[2:])
-    outputs = geometry.outputs(problem.shape[2:])
-    tiles = problem.shape[0] * prod(-(-o // form.edge) for o in outputs)
+    tiles = form.tiles(problem.shape[0], geometry.outputs(problem.shape[2:]))
     narrow = geometry.kernel[0] == 5  # fitted apart: fewer cells to transform, and longer kernels
     fewer = form.points / 36  # numbers that transforms write and read
     # A transform of one channel takes as long as that of a vector's sixteen.

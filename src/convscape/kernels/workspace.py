@@ -4,15 +4,11 @@ from math import prod
 
 from convscape.kernels.algorithm import Problem, geometry_of
 from convscape.kernels.cost import LANES, rounded
-from convscape.kernels.cpu import caches
-from convscape.kernels.cpu.winograd_form import WHOLE_MAP, form_of
+from convscape.kernels.cpu.winograd_form import LEAST, NEAR, form_of
 
 ITEMSIZE = {"float32": 4, "float64": 8}
 
-_FEW = 200  # tiles of an input up to which kernels' points are made block by block
-_TILES = 102  # tiles whose points are made at once then
-_CHUNK = 48  # tiles of a chunk where all kernels' points are made first, or as many as fit in
-_NEAR = 448 << 10
+_TILES = 102  # tiles that are taken at once where kernels' points are made block by block
 _BLOCK = 64  # output channels of a block
 _DEPTH = 32  # input channels of a piece of its sums
 
@@ -31,11 +27,10 @@ def winograd(problem: Problem) -> int:
     geometry = geometry_of(problem)
     c, k = geometry.in_channels, rounded(geometry.out_channels, LANES)
     form = form_of(geometry, problem.shape[2:])
-    outputs = geometry.outputs(problem.shape[2:])
-    tiles = problem.shape[0] * prod(-(-o // form.edge) for o in outputs)
+    tiles = form.tiles(problem.shape[0], geometry.outputs(problem.shape[2:]))
     point = form.points * 4
-    if form is not WHOLE_MAP and tiles > _FEW and point * c * k <= caches.share_for_points():
-        return point * c * k + max(point * _CHUNK * (c + k), _NEAR)
+    if form.makes_all_points(tiles, (c, k), 4):
+        return point * c * k + max(point * LEAST * (c + k), NEAR)
     chunk = min(tiles, _TILES)
     return point * (chunk * c + _BLOCK * (_DEPTH + chunk))
 

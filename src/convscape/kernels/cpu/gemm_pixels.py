@@ -28,7 +28,9 @@ from convscape.kernels.cpu.tile import (
     WIDEST,
     block_vectors,
     finish_across_few,
-    multiply_rows,
+    multiply_add_few,
+    multiply_add_streamed,
+    multiply_few,
 )
 from convscape.kernels.cpu.transpose import transpose
 
@@ -138,11 +140,22 @@ def _multiply(
                     cell = first_cell + top * r_cells + s * s_cells
                     from_b, to = at + (cell * many + low) * width, t * ROWS * width
                     left = size - (t - t0) * ROWS
-                    multiply_rows(
-                        left, streamed, written[t], vectors, x, rows, t * ROWS, shift, r_step, 1,
-                        packed, from_b, jump, width, outer, count, tile, to,
-                    )  # fmt: skip
-                    written[t] = True
+                    if not written[t]:
+                        multiply_few(
+                            left, vectors, x, rows, t * ROWS, shift, r_step, 1,
+                            packed, from_b, jump, width, outer, count, tile, to,
+                        )  # fmt: skip
+                        written[t] = True
+                    elif streamed:
+                        multiply_add_streamed(
+                            left, vectors, x, rows, t * ROWS, shift, r_step, 1,
+                            packed, from_b, jump, width, outer, count, tile, to,
+                        )  # fmt: skip
+                    else:
+                        multiply_add_few(
+                            left, vectors, x, rows, t * ROWS, shift, r_step, 1,
+                            packed, from_b, jump, width, outer, count, tile, to,
+                        )  # fmt: skip
 
 
 @team

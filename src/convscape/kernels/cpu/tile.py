@@ -31,9 +31,6 @@ _fresh_wide_of_four = register_tile(WIDEST, fresh=True, rows=4)
 _asking_wide = register_tile(WIDEST, asks=True)
 _asking_of_two = register_tile(WIDEST, rows=2, asks=True)
 _asking_of_four = register_tile(WIDEST, rows=4, asks=True)
-_asking_fresh_wide = register_tile(WIDEST, fresh=True, asks=True)
-_asking_fresh_of_two = register_tile(WIDEST, fresh=True, rows=2, asks=True)
-_asking_fresh_of_four = register_tile(WIDEST, fresh=True, rows=4, asks=True)
 _across_wide = finishing_tile(WIDEST, whole=False, across=True)
 _across_two = finishing_tile(2, whole=False, across=True)
 _across_one = finishing_tile(1, whole=False, across=True)
@@ -131,29 +128,16 @@ def multiply_few(rows, vectors, *given):
 
 
 @inlined
-def multiply_rows(rows, streamed, add, vectors, *given):
-    """`multiply_add_few`, or `multiply_few` where nothing is to be added to.
-
-    The block's columns are `streamed` where they come from memory, for few rows only.
-    """
-    if not streamed or vectors < WIDEST:
-        if add:
-            multiply_add_few(rows, vectors, *given)
-        else:
-            multiply_few(rows, vectors, *given)
-    elif add:
-        if rows > 4:
-            _asking_wide(*given)
-        elif rows > 2:
-            _asking_of_four(*given)
-        else:
-            _asking_of_two(*given)
+def multiply_add_streamed(rows, vectors, *given):
+    """`multiply_add_few` where the block's columns come from memory, for few rows only."""
+    if vectors < WIDEST:
+        multiply_add(vectors, *given)
     elif rows > 4:
-        _asking_fresh_wide(*given)
+        _asking_wide(*given)
     elif rows > 2:
-        _asking_fresh_of_four(*given)
+        _asking_of_four(*given)
     else:
-        _asking_fresh_of_two(*given)
+        _asking_of_two(*given)
 
 
 @inlined

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
-from convscape.kernels.cpu import caches, winograd_chunks, winograd_deep
 from convscape.kernels.cpu import memory as workspace
+from convscape.kernels.cpu import winograd_chunks, winograd_deep
 from convscape.kernels.cpu.bound import Bound, Launch, Result
 from convscape.kernels.cpu.clip import limit
 from convscape.kernels.cpu.layout import (
@@ -37,12 +37,10 @@ from convscape.kernels.cpu.layout import (
     plain,
 )
 from convscape.kernels.cpu.simd import SIMD
-from convscape.kernels.cpu.winograd_form import WHOLE_MAP, Form, form_of
+from convscape.kernels.cpu.winograd_form import Form, form_of
 from convscape.kernels.cpu.winograd_weight import bind_weight, weight_grad
 
 __all__ = ["bind", "bind_weight", "forward", "input_grad", "weight_grad"]
-
-_FEW = 200  # tiles that do not pay for writing and reading the kernels' points
 
 
 def forward(
@@ -178,10 +176,8 @@ def _call_of(
         (axis.kernel - 1 - axis.padding[0] if adjoint else axis.padding[0]) - form.inner
         for axis in geometry.windows
     )
-    tiles = n * -(-grid[0] // form.edge) * -(-grid[1] // form.edge)
-    deep = tiles <= _FEW or 36 * dtype.itemsize * c * k > caches.share_for_points()
-    deep = deep or form is WHOLE_MAP  # which only that file takes
-    points = 0 if deep else 36 * (-(-k // lanes) * lanes * c + lanes)
+    at_once = form.makes_all_points(form.tiles(n, grid), (c, k), dtype.itemsize)
+    points = form.points * (-(-k // lanes) * lanes * c + lanes) if at_once else 0
     return _Call(
         adjoint, form, (prod(shape), points, n * prod(grid) * k), (h * w * c, w * c, c), (h, w),
         (c, k), (n, grid[0], grid[1]), (top, left), np.zeros(k, dtype), threads,

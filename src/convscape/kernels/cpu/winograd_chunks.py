@@ -18,18 +18,17 @@ from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.tile import block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.winograd_deep import BIAS, POINTS, WEIGHT, X, Y
-from convscape.kernels.cpu.winograd_form import Form
+from convscape.kernels.cpu.winograd_form import LEAST, NEAR, Form
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
-from convscape.kernels.cpu.winograd_tiles import load_tile, store_tile
+from convscape.kernels.cpu.winograd_tiles import spread_input, store_tile
+from convscape.kernels.cpu.winograd_transforms import edge_of, points_of
 
 _DEPTH = 32  # channels of one piece of a sum: longer ones lose digits
-_LEAST = 8 * ROWS  # tiles of a chunk: with fewer, reading the kernels' points takes longer
-_NEAR = 448 << 10  # bytes of a chunk's points and its products' that stay near
 
 
 @team
-def _kernel_part(part, parts, places, sizes, edge, strides, flip, channels, lanes, like):
-    """Points [36][block][c][lane] of (k, c, side, side) weights; a share of the input channels.
+def _kernel_part(part, parts, places, sizes, form, strides, flip, channels, lanes, like):
+    """Points [point][block][c][lane] of (k, c, side, side) weights; a share of the input channels.
 
     `places` says where the weights and the points begin, `sizes` how many elements of like's type
     they have.
@@ -40,13 +39,13 @@ def _kernel_part(part, parts, places, sizes, edge, strides, flip, channels, lane
     c_size, k_size = channels
     wide = (k_size + lanes - 1) // lanes * lanes
     low, high = c_size * part // parts, c_size * (part + 1) // parts
-    block = turning_block(edge, weight, lanes)
+    block = turning_block(form, weight, lanes)
     k0 = 0
     while k0 < k_size:
         width = block_vectors(k_size - k0, lanes) * lanes
         for c0 in range(low, high, _DEPTH):
             block_points(
-                edge, weight, strides, flip, c0, min(_DEPTH, high - c0), k0,
+                form, weight, strides, flip, c0, min(_DEPTH, high - c0), k0,
                 min(width, k_size - k0), width, lanes, block, points, k0 * c_size + c0 * width,
                 wide * c_size + lanes,
             )  # fmt: skip
@@ -55,10 +54,10 @@ def _kernel_part(part, parts, places, sizes, edge, strides, flip, channels, lane
 
 @team
 def _forward_part(
-    part, parts, places, sizes, edge, strides, size, channels, bias, relu, lanes, grid, corner,
+    part, parts, places, sizes, form, strides, size, channels, bias, relu, lanes, grid, corner,
     chunk,
 ):  # fmt: skip
-    """A share of the output tiles: transform, 36 matrix products and back, chunk by chunk.
+    """A share of the output tiles: transform, a matrix product a point and back, chunk by chunk.
 
     `places` says where the input, the kernels' points and y begin, `sizes` how many elements they
     have.
@@ -69,25 +68,18 @@ def _forward_part(
     y = at_address(places[2], sizes[2], bias)
     n_size, h_size, w_size = grid
     c_size, k_size = channels
+    edge, many_points = edge_of(form), points_of(form)
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
     tiles = n_size * down * across
     first, last = tiles * part // parts, tiles * (part + 1) // parts
     wide = (k_size + lanes - 1) // lanes * lanes
-    # The 36 planes lie one cache line off a multiple of the page, or they would all compete for
+    # The planes lie one cache line off a multiple of the page, or they would all compete for
     # the same few sets of the cache.
     plane, result, step = chunk * c_size + lanes, chunk * wide + lanes, wide * c_size + lanes
-    spread = scratch(36 * plane, x)
-    products = scratch(36 * result, x)
-    patch = scratch(36 * c_size, x)
+    spread, products = scratch(many_points * plane, x), scratch(many_points * result, x)
     block = scratch(edge * edge * wide, x)
-    within, patched = np.empty(36, np.int64), np.empty(36, np.int64)
-    spreads, gathered = np.empty(36, np.int64), np.empty(36, np.int64)
+    gathered = np.arange(many_points) * result
     placed, blocked = np.empty(edge * edge, np.int64), np.empty(edge * edge, np.int64)
-    for e in range(36):
-        within[e] = e // 6 * strides[1] + e % 6 * strides[2]
-        patched[e] = e * c_size
-        spreads[e] = e * plane
-        gathered[e] = e * result
     for o in range(edge * edge):
         placed[o] = (o // edge * w_size + o % edge) * k_size
         blocked[o] = o * wide
@@ -97,14 +89,10 @@ def _forward_part(
     for turn in range(turns):  # chunks of about one size
         start = first + blocks * turn // turns * ROWS
         count = min(first + blocks * (turn + 1) // turns * ROWS, last) - start
-        for t in range(count):
-            line, tx = divmod(start + t, across)
-            n, ty = divmod(line, down)
-            load_tile(
-                edge, x, strides, size, c_size, ty * edge - corner[0], tx * edge - corner[1],
-                n * strides[0], within, patch, patched, spread, t * c_size, spreads,
-            )  # fmt: skip
-        for e in range(36):
+        spread_input(
+            form, x, strides, size, 0, c_size, corner, grid, start, count, c_size, plane, spread
+        )
+        for e in range(many_points):
             k0 = 0
             while k0 < k_size:
                 vectors = block_vectors(k_size - k0, lanes)
@@ -137,7 +125,7 @@ def _forward_part(
             while k0 < k_size:
                 width = block_vectors(k_size - k0, lanes) * lanes
                 store_tile(
-                    edge, products, k0 * chunk + t * width, gathered, y, corner_at + k0, placed,
+                    form, products, k0 * chunk + t * width, gathered, y, corner_at + k0, placed,
                     min(width, k_size - k0), bias, k0, relu, ty * edge, tx * edge,
                     (h_size, w_size), block, blocked,
                 )  # fmt: skip
@@ -163,12 +151,12 @@ def launches(
     used = Launch(
         _forward_part, threads,
         (place(X), place(POINTS), place(Y)), (sizes[0], points, sizes[2]), form.number, x_strides,
-        size, channels, bias, relu, lanes, grid, corner, _chunk(*channels, dtype.itemsize),
+        size, channels, bias, relu, lanes, grid, corner, _chunk(form, channels, dtype.itemsize),
     )  # fmt: skip
     return [made, used]
 
 
-def _chunk(channels_in: int, channels_out: int, itemsize: int) -> int:
-    """Tiles of one chunk."""
-    fitting = _NEAR // (36 * itemsize * (channels_in + channels_out))
-    return max(_LEAST, fitting // ROWS * ROWS)
+def _chunk(form: Form, channels: tuple[int, int], itemsize: int) -> int:
+    """Tiles of one chunk, whole blocks of rows."""
+    fitting = NEAR // (form.points * itemsize * sum(channels))
+    return max(LEAST, fitting) // ROWS * ROWS

@@ -140,7 +140,7 @@ def launches(
         threads: Threads to use.
     """
     lanes, bias = SIMD.lanes(dtype.itemsize), lies_at(BIAS, channels[1], dtype)
-    tiles = grid[0] * -(-grid[1] // form.edge) * -(-grid[2] // form.edge)
+    tiles = form.tiles(grid[0], grid[1:])
     by_tiles = tiles * _TILE > channels[1]
     most = _TILES * threads if by_tiles else _TILES
     chunk = -(-tiles // -(-tiles // most))  # chunks of one size

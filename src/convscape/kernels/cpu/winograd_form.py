@@ -1,8 +1,19 @@
-"""Which form of Winograd's transforms a convolution takes; nothing here is compiled."""
+"""Which form of Winograd's transforms a convolution takes, and how; nothing here is compiled."""
 
+from math import prod
 from typing import NamedTuple
 
 from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu import caches
+
+FEW = 200
+"""Tiles of an input that do not pay for writing and reading all the kernels' points."""
+
+LEAST = 48
+"""Tiles of a chunk: with fewer, reading the kernels' points takes longer."""
+
+NEAR = 448 << 10
+"""Bytes of a chunk's points and its products' that stay near."""
 
 
 class Form(NamedTuple):
@@ -19,6 +30,14 @@ class Form(NamedTuple):
     edge: int
     points: int
     inner: int = 0
+
+    def tiles(self, images: int, grid: tuple[int, ...]) -> int:
+        """Tiles of so many outputs of this size."""
+        return images * prod(-(-m // self.edge) for m in grid)
+
+    def makes_all_points(self, tiles: int, channels: tuple[int, int], itemsize: int) -> bool:
+        """Whether all kernels' points are made once, for so many tiles; else block by block."""
+        return tiles > FEW and self.points * itemsize * prod(channels) <= caches.share_for_points()
 
 
 WHOLE_MAP = Form(1, 2, 9, 1)

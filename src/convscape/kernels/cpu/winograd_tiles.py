@@ -57,7 +57,7 @@ def row_of(channels, lanes):
 def plane_of(count, row, lanes):
     """Distance of two planes of rows: an odd number of vectors.
 
-    A tile's 36 points are written at this distance. Were it a large power of two times something,
+    A tile's points are written at this distance. Were it a large power of two times something,
     they would compete for a few sets of the cache; an odd number of lines uses all.
     """
     return (count * row // lanes | 1) * lanes

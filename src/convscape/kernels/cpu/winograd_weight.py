@@ -32,7 +32,7 @@ from convscape.kernels.cpu.layout import (
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
-from convscape.kernels.cpu.winograd_form import WHOLE_MAP, form_of
+from convscape.kernels.cpu.winograd_form import form_of
 from convscape.kernels.cpu.winograd_tiles import plane_of, row_of, spread_input, spread_output
 from convscape.kernels.cpu.winograd_transforms import points_of
 from convscape.kernels.cpu.winograd_weight_cells import put_cells, room_for_cells
@@ -170,9 +170,8 @@ def _launches(
     n, c, h, w = shape
     k, *grid = dy[1:]
     form, lanes = form_of(geometry, (h, w)), SIMD.lanes(dtype.itemsize)
-    tiles = n * -(-grid[0] // form.edge) * -(-grid[1] // form.edge)
-    few = 36 * dtype.itemsize * c * k <= _FEW_BYTES and tiles >= _FEW_TILES * threads
-    few = few and form is not WHOLE_MAP  # which only `_wide_part` takes
+    tiles, size = form.tiles(n, tuple(grid)), form.points * dtype.itemsize
+    few = size * c * k <= _FEW_BYTES and tiles >= _FEW_TILES * threads
     slabs = threads if few else 1
     sums = lies_at(2, slabs * prod(geometry.weight_shape), dtype)
     given = (
@@ -185,7 +184,7 @@ def _launches(
     # As many tiles at once as fit the last level of the cache, where each block of input channels
     # finds their points again; chunks of one size.
     row = WIDEST * lanes + -(-k // threads)
-    most = min(_MOST_POINTS, caches.core_share() // 2) // (form.points * dtype.itemsize * row)
+    most = min(_MOST_POINTS, caches.core_share() // 2) // (size * row)
     chunk = -(-tiles // -(-tiles // max(_TILES, most)))
     wide = [
         Launch(_wide_part, threads, *given, first, min(chunk, tiles - first), last, first > 0, sums)
