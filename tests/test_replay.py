@@ -230,6 +230,18 @@ def test_inference_mode_and_transforms_get_what_they_ask_for() -> None:
     assert torch.equal(made(x), want)
 
 
+def test_inputs_of_any_strides_are_copied_to_the_recordings_own() -> None:
+    x = images(2, 3, 20, 24)[0]
+    made = recorded(small(), x)
+    wide = torch.zeros(2, 3, 20, 48)
+    wide[..., ::2] = x
+    row, alike = x[:1, :, :, :1].expand(2, 3, 20, 24), x.transpose(2, 3).contiguous()
+    for given in (x, channels_last(x), wide[..., ::2], alike.transpose(2, 3), row):
+        with torch.no_grad():
+            want = made.traced(channels_last(given))
+        assert torch.equal(made(given), want)
+
+
 # --- the tape itself -----------------------------------------------------------------------------
 
 
@@ -244,6 +256,44 @@ def test_memory_of_a_recording_is_used_again_within_and_by_nobody_else() -> None
     assert len(made.pool.blocks) == 2
     others = [memory.empty(x.size, np.float32) for _ in range(4)]
     assert not any(made.pool.owns(memory.address(other)) for other in others)
+
+
+def _chain(x: Any, channels: list[int]) -> Any:
+    """A product, and a turn, for each number of channels."""
+    for k in channels:
+        weight = torch.full((k, x.shape[1], 1, 1), 0.5)
+        x = ops.conv2d(torch.from_numpy(plain(array(x).transpose(0, 2, 3, 1), 1)), weight)
+    return x
+
+
+def test_a_second_recording_lies_in_one_block_as_large_as_what_lives_at_one_time() -> None:
+    x, channels = images(1, 16, 16, 16)[0], [48, 32, 8, 24]
+    first = tape.Tape()
+    with first.recording():
+        want = _chain(x, channels).clone()
+    second = tape.Tape(first.pool.arranged())
+    with second.recording():
+        y = _chain(x, channels)
+    largest = (16 * 16 * 4) * (48 + 48 + 32)  # one product, its turned copy and the next product
+    (block,) = second.pool.blocks.values()
+    assert largest <= block.nbytes < 1.1 * largest
+    assert sum(b.nbytes for b in first.pool.blocks.values()) > 1.5 * block.nbytes
+    block[:] = 0xFF
+    second.play()
+    assert torch.equal(y, want)
+
+
+def test_a_second_recording_that_is_another_one_has_memory_of_its_own() -> None:
+    x = images(1, 16, 16, 16)[0]
+    first = tape.Tape()
+    with first.recording():
+        _chain(x, [16, 16, 16])
+    second = tape.Tape(first.pool.arranged())
+    with second.recording():
+        y = _chain(x, [16, 40, 8, 32, 32])
+    assert len(second.pool.blocks) > 1
+    second.play()
+    torch.testing.assert_close(y, _chain(x, [16, 40, 8, 32, 32]))
 
 
 def test_another_thread_that_launches_meanwhile_is_not_recorded() -> None:

@@ -179,18 +179,41 @@ class Pads:
             return None
         n, c, h, w = shape
         grid = h + top + bottom, w + left + right
-        elements = n * prod(grid) * c
-        launch = Launch(
-            pad_part, threads, (place(0), place(1)), (prod(shape), elements), tuple(strides),
-            tuple(shape), grid, (top, left), np.zeros(1, dtype),
-        )  # fmt: skip
-        return Pads(elements, dtype, launch)
+        launch = _pad_launch(shape, strides, grid, (top, left), dtype, threads)
+        return Pads(n * prod(grid) * c, dtype, launch)
 
     def __call__(self, x: int) -> Array:
         """The padded memory of the input at this address."""
         out = memory.empty(self.elements, self.dtype)
         self.launch(x, memory.address(out))
         return out
+
+
+def to_last(
+    shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, threads: int
+) -> Launch:  # fmt: skip
+    """What copies an (N, C, H, W) array to channels-last memory, told where both begin.
+
+    Args:
+        shape: Of both.
+        strides: The array's, in elements.
+        dtype: Of both.
+        threads: Threads to use.
+    """
+    return _pad_launch(shape, strides, shape[2:], (0, 0), np.dtype(dtype), threads)
+
+
+def _pad_launch(
+    shape: tuple[int, ...], strides: tuple[int, ...], grid: tuple[int, ...],
+    start: tuple[int, int], dtype: np.dtype[Any], threads: int,
+) -> Launch:  # fmt: skip
+    """`pad_part` with zeros, told where an array and the memory begin."""
+    n, c, _, _ = shape
+    span = 1 + sum((m - 1) * step for m, step in zip(shape, strides, strict=True))
+    return Launch(
+        pad_part, threads, (place(0), place(1)), (span, n * prod(grid) * c), tuple(strides),
+        tuple(shape), tuple(grid), start, np.zeros(1, dtype),
+    )  # fmt: skip
 
 
 @kernel

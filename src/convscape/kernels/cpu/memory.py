@@ -11,13 +11,15 @@ import atexit
 import ctypes
 import os
 from collections import OrderedDict, deque
-from pathlib import Path
+from itertools import count
 from threading import Lock, get_ident
 from typing import Any
 
 import numpy as np
 
 from convscape.arithmetic.errors import InputError
+from convscape.kernels.cpu.arena import Life, arrange
+from convscape.kernels.cpu.available import available, physical
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -53,15 +55,7 @@ def _kept_from() -> int:
 _KEPT_FROM = _kept_from()
 
 
-def _physical() -> int:
-    """Bytes of memory that the machine has."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 8 << 30
-
-
-LIMIT = _physical() // 8
+LIMIT = physical() // 8
 """Bytes of free blocks that are kept at most."""
 
 
@@ -135,9 +129,30 @@ class Pool:
 
     def __init__(self) -> None:
         self.blocks: dict[int, Array] = {}
-        self._free: dict[int, list[tuple[int, Array]]] = {}
+        self._free: dict[int, list[int]] = {}
         self._held: list[object] = []
         self._thread = get_ident()
+        self._lives: list[Life] = []
+        self._living: dict[int, Life] = {}  # by address
+        self._time = count()
+        self._places: deque[tuple[int, Array]] = deque()  # of what will be asked for
+
+    def arranged(self) -> "Pool":
+        """A pool for the same recording once more, that asks for the same arrays in this order.
+
+        They lie in one block, over each other where they live at different times.
+        """
+        other = Pool()
+        offsets, size = arrange(self._lives)
+        if size:
+            check(size)
+            block = _Block((size + LINE,), np.uint8)
+            begin = _begin(block)
+            other.blocks[begin] = block
+            for life, at in zip(self._lives, offsets, strict=True):
+                at += -begin % LINE
+                other._places.append((begin + at, block[at : at + life.size]))
+        return other
 
     def mine(self) -> bool:
         """Whether it is this thread that records."""
@@ -152,14 +167,30 @@ class Pool:
         if not self.owns(place):
             self._held.append(thing)
 
-    def take(self, size: int) -> tuple[int, Array] | None:
-        """A free block of so many bytes, and where it begins."""
+    def take(self, size: int) -> tuple[int, Array]:
+        """A block of so many bytes, and where it begins."""
+        if self._places:
+            if self._places[0][1].nbytes == size:
+                return self._places.popleft()
+            self._places.clear()  # it is another recording after all
         free = self._free.get(size)
-        return free.pop() if free else None
+        if free:
+            begin = free.pop()
+        else:
+            check(size)
+            made: Array = _Block((size,), np.uint8)
+            begin = _begin(made)
+            self.blocks[begin] = made
+        self._living[begin] = life = Life(size, next(self._time))
+        self._lives.append(life)
+        return begin, self.blocks[begin]
 
     def give(self, address: int, block: Array) -> None:
         """A block that is free again."""
-        self._free.setdefault(block.nbytes, []).append((address, block))
+        life = self._living.pop(address, None)
+        if life is not None:  # else its place is known
+            life.end = next(self._time)
+            self._free.setdefault(block.nbytes, []).append(address)
 
 
 pool: Pool | None = None
@@ -209,18 +240,19 @@ def empty(count: int, dtype: Any) -> Array:
         if size < _KEPT_FROM:
             small = np.empty(size + LINE, np.uint8)
             return np.ndarray((count,), dtype, small, -_begin(small) % LINE)
-    home = own or _store
-    rounded = _rounded(size + LINE)
-    found = home.take(rounded)
-    if found is None:
-        check(size)
-        block: Array = _Block((rounded,), np.uint8)
-        found = _begin(block), block
-        if own is not None:
-            own.blocks[found[0]] = block
+    if own is not None:
+        found = own.take(-(-size // LINE) * LINE + LINE)
+    else:
+        rounded = _rounded(size + LINE)
+        kept = _store.take(rounded)
+        if kept is None:
+            check(size)
+            made: Array = _Block((rounded,), np.uint8)
+            kept = _begin(made), made
+        found = kept
     begin, block = found
     base = _Block((count,), dtype, block, -begin % LINE)
-    base.address, base.block, base.home = *found, home
+    base.address, base.block, base.home = *found, own or _store
     return base.view(np.ndarray)
 
 
@@ -237,14 +269,14 @@ def check(size: int) -> None:
     """
     if size < _ASK_FROM:
         return
-    available = _available()
-    if size > available + _store.held:
+    left = available()
+    if size > left + _store.held:
         raise InputError(
             "a result or workspace must fit in memory",
-            f"{size:,} bytes asked for, {available:,} available",
+            f"{size:,} bytes asked for, {left:,} available",
             "use a smaller batch or image",
         )
-    if size > available:
+    if size > left:
         release()
 
 
@@ -280,18 +312,3 @@ def _rounded(size: int) -> int:
     """The next of `_STEPS` sizes an octave."""
     step = 1 << max(0, size.bit_length() - 1 - (_STEPS.bit_length() - 1))
     return -(-size // step) * step
-
-
-def _available() -> int:
-    """Bytes that can be allocated without swapping, by the system's and the container's account."""
-    found = [_physical()]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text().strip()
-        if limit != "max":
-            found.append(int(limit) - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass  # another system: what is known so far must do
-    return max(0, min(found))

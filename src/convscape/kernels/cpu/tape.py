@@ -32,6 +32,9 @@ _one_at_a_time = Lock()
 class Tape:
     """Steps to be played in order: launches, and functions that a caller puts between them.
 
+    Args:
+        pool: Its memory; by default a new one.
+
     Example:
         >>> from convscape.kernels.cpu.layout import plain
         >>> x, tape = np.ones((1, 2, 2, 3), np.float32), Tape()
@@ -43,8 +46,8 @@ class Tape:
         5.0
     """
 
-    def __init__(self) -> None:
-        self.pool = memory.Pool()
+    def __init__(self, pool: memory.Pool | None = None) -> None:
+        self.pool = pool or memory.Pool()
         self.launches = 0
         self._steps: list[Callable[[], Any]] = []
         self._rooms: list[tuple[int, bytes, int]] = []  # of launches that are no step yet

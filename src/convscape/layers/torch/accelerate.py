@@ -33,6 +33,10 @@ class Accelerated(nn.Module):
         super().__init__()
         self.traced, self.signature = traced, signature
         self.lays = uses_ours(traced)
+        several = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+        kinds = [p.kind for p in signature.parameters.values()]
+        # Arguments of a call that gives all in their order; none where a call may have any number.
+        self.positional = len(kinds) if not {*kinds} & {*several} else -1
         self.train(False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -41,18 +45,11 @@ class Accelerated(nn.Module):
 
     def forward(self, *given: Any, **named: Any) -> Any:
         """The model's own arguments and results; 4-D results lie in memory as the images came."""
-        bound = self.signature.bind(*given, **named)
-        bound.apply_defaults()
-        values: list[Any] = []
-        keywords: dict[str, Any] = {}
-        for name, value in bound.arguments.items():
-            kind = self.signature.parameters[name].kind
-            if kind is inspect.Parameter.VAR_POSITIONAL:
-                values += value
-            elif kind is inspect.Parameter.VAR_KEYWORD:
-                keywords = value
-            else:
-                values.append(value)
+        if self.positional == len(given) and not named:
+            values: list[Any] = list(given)
+            keywords: dict[str, Any] = {}
+        else:
+            values, keywords = self._bound(given, named)
         plain = any(_is_image(v) and v.is_contiguous() for v in values)
         with torch.no_grad():
             if self.lays and not keywords and not torch.compiler.is_compiling():
@@ -65,6 +62,22 @@ class Accelerated(nn.Module):
                 values = [v.contiguous(memory_format=_LAST) if _is_image(v) else v for v in values]
             results = self.traced(*values, **keywords)
             return tree_map(_plain, results) if plain and self.lays else results
+
+    def _bound(self, given: Any, named: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Values of the model's arguments, in order, and those beside."""
+        bound = self.signature.bind(*given, **named)
+        bound.apply_defaults()
+        values: list[Any] = []
+        keywords: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            kind = self.signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                values += value
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                keywords = value
+            else:
+                values.append(value)
+        return values, keywords
 
     def extra_repr(self) -> str:
         """What is recorded of it, by the kind of its inputs."""

@@ -25,6 +25,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convscape.arithmetic.errors import InputError
 from convscape.kernels.cpu import memory
+from convscape.kernels.cpu.bound import Launch
+from convscape.kernels.cpu.layout import to_last
 from convscape.kernels.cpu.tape import Tape
 from convscape.kernels.cpu.threads import bind, forked
 from convscape.layers.torch import calls, known
@@ -66,7 +68,10 @@ class Replays:
             return None
         try:
             found = self._recorded(values)
-            return None if found is None else (tree_map(own, found(values)),)
+            if found is None:
+                return None
+            results = found(values)
+            return (own(results) if isinstance(results, Tensor) else tree_map(own, results),)
         finally:
             self._busy.release()
 
@@ -112,23 +117,36 @@ class _Recording:
     """
 
     def __init__(self, traced: fx.GraphModule, values: Sequence[Tensor]) -> None:
-        self._tape = Tape()
         # Not in inference mode: its tensors could not be written to outside.
         with torch.inference_mode(False), torch.no_grad():
             self._inputs = [torch.zeros_like(v, memory_format=_LAST) for v in values]
-            for own, given in zip(self._inputs, values, strict=True):
-                own.copy_(given)
-            with self._tape.recording():
-                interpreter = _Recorder(traced, self._tape)
-                self._results = tree_map(interpreter.lent, interpreter.run(*self._inputs))
-            self._held, self.steps = interpreter.held, interpreter.steps
+            self._turns: list[dict[tuple[int, ...], Launch]] = [{} for _ in values]
+            self._enter(values)
+            seen = Tape()  # which memory is needed when
+            self._record(traced, seen)
+            self._tape = Tape(seen.pool.arranged())
+            self._results, self._held, self.steps = self._record(traced, self._tape)
             self._check(traced)
 
     def __call__(self, values: Sequence[Tensor]) -> Any:
-        for own, given in zip(self._inputs, values, strict=True):
-            own.copy_(given)
+        self._enter(values)
         self._tape.play()
         return self._results
+
+    def _enter(self, values: Sequence[Tensor]) -> None:
+        """Copy inputs to where they are read."""
+        for own, given, turns in zip(self._inputs, values, self._turns, strict=True):
+            strides = given.stride()
+            if strides not in turns:
+                turns[strides] = to_last(given.shape, strides, dtype_name(given.dtype), threads())
+            turns[strides](given.data_ptr(), own.data_ptr())
+
+    def _record(self, traced: fx.GraphModule, tape: Tape) -> tuple[Any, list[Any], int]:
+        """The results, what must be held for them, and the steps of torch's."""
+        with tape.recording():
+            recorder = _Recorder(traced, tape)
+            results = tree_map(recorder.lent, recorder.run(*self._inputs))
+        return results, recorder.held, recorder.steps
 
     def _check(self, traced: fx.GraphModule) -> None:
         """Refuse a recording that does not compute what the model does, on other numbers."""
