@@ -143,6 +143,7 @@ def test_weight_gradients_are_the_same_whatever_threads_divide_and_copy(
     monkeypatch.setattr(wide, "_split", lambda *_: divided)
     monkeypatch.setattr(wide, "_SPLIT_FROM", 0)
     monkeypatch.setattr(wide, "COMPETING", 1 if copies else 1 << 40)
+    monkeypatch.setattr(wide, "COPIES_ROWS", True)
     monkeypatch.setattr(wide, "_plan", wide._plan.__wrapped__)  # keeps nothing
     x, _, _, dy = case.arrays(torch.float32)
     want = reference.weight_grad(x.double().numpy(), dy.double().numpy(), case.geometry)
@@ -151,9 +152,14 @@ def test_weight_gradients_are_the_same_whatever_threads_divide_and_copy(
         assert error(dw, want) < TOLERANCE[torch.float32]
 
 
+@pytest.mark.parametrize("copies", [False, True])
 @pytest.mark.parametrize("channels", [(640, 528), (1024, 70)])
-def test_weight_gradients_of_more_rows_than_stay_near(channels: tuple[int, int]) -> None:
+def test_weight_gradients_of_more_rows_than_stay_near(
+    channels: tuple[int, int], copies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Several lots of copied rows; with 640 x 528 also several lots of sums.
+    monkeypatch.setattr(wide, "COPIES_ROWS", copies)
+    monkeypatch.setattr(wide, "_plan", wide._plan.__wrapped__)  # keeps nothing
     geometry = Geometry.of((19, 15), 1, in_channels=channels[0], out_channels=channels[1])
     rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal((1, 19, 15, many)).astype(np.float32) for many in channels)

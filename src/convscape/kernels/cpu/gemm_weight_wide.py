@@ -21,7 +21,12 @@ from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.bound import Bound, Launch, Result, place
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch
-from convscape.kernels.cpu.gemm_weight_copies import COMPETING, copy_columns, copy_rows
+from convscape.kernels.cpu.gemm_weight_copies import (
+    COMPETING,
+    COPIES_ROWS,
+    copy_columns,
+    copy_rows,
+)
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, Pads, flat, is_channels_last, padded, weight_shaped
 from convscape.kernels.cpu.scratch import at_address, scratch
@@ -248,7 +253,7 @@ def _plan(
     # Lines that follow each other are one.
     joined = all(axis[2] == w * axis[3] for axis in (steps, dy_steps))
     threads = threads if prod(shape) * c * r * s >= _SPLIT_FROM else 1
-    copies = sc == 1 and steps[3] * itemsize % COMPETING == 0
+    copies = COPIES_ROWS and sc == 1 and steps[3] * itemsize % COMPETING == 0
     split = _split(threads, len(rows) // ROWS, -(-k // groups // lanes), n * h * w, copies)
     grid = (n, 1, h * w) if joined else (n, h, w)
     slabs = threads if split == _PIXELS else 1
