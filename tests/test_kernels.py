@@ -134,7 +134,7 @@ def test_the_cheapest_that_can_is_chosen_and_every_row_explained() -> None:
     g = Geometry.of((8, 8), 3, in_channels=4, out_channels=4, groups=4)
     verdicts = explain(Problem("convolution", (1, 4, 8, 8), geometry=g))
     names = [v.algorithm.name for v in verdicts]
-    assert names == ["depthwise", "winograd", "gemm", "framework", "reference"]
+    assert names == ["depthwise", "winograd", "winograd1d", "gemm", "framework", "reference"]
     assert [v.algorithm.name for v in verdicts if v.chosen] == ["depthwise"]
     for v in verdicts:
         assert (v.refusal is None) == (v.cost is not None and v.workspace is not None)
@@ -155,7 +155,7 @@ def test_a_named_algorithm_that_refuses_says_why() -> None:
     with pytest.raises(InputError, match="one input and one output channel a group"):
         choose(p, "depthwise")
     with pytest.raises(
-        InputError, match="known: auto, direct, depthwise, winograd, gemm, framework"
+        InputError, match="known: auto, direct, depthwise, winograd, winograd1d, gemm"
     ):
         choose(p, "fast")
 
@@ -171,12 +171,13 @@ def test_winograd_is_chosen_where_its_transforms_pay(
     assert choose(Problem("convolution", (batch, channels, side, side), geometry=g)).name == name
 
 
-def test_winograd_takes_inceptions_5x5_and_leaves_rectangles_to_gemm() -> None:
+def test_winograd_takes_inceptions_5x5_and_lines_and_leaves_the_rest_to_gemm() -> None:
     square = Geometry.of((35, 35), 5, 1, 2, in_channels=48, out_channels=64)
     assert choose(Problem("convolution", (1, 48, 35, 35), geometry=square)).name == "winograd"
-    for kernel in ((3, 5), (1, 7), (7, 7)):
+    kernels = {(1, 7): "winograd1d", (7, 1): "winograd1d", (3, 5): "gemm", (7, 7): "gemm"}
+    for kernel, name in kernels.items():
         g = Geometry.of((35, 35), kernel, in_channels=48, out_channels=64)
-        assert choose(Problem("convolution", (1, 48, 35, 35), geometry=g)).name == "gemm"
+        assert choose(Problem("convolution", (1, 48, 35, 35), geometry=g)).name == name
 
 
 @pytest.mark.parametrize("module", ["choose", "reference"])

@@ -265,7 +265,8 @@ def test_a_constant_weight_gives_what_the_weight_gives(case: Case) -> None:
     w.zero_()  # the constant is a copy
     for _ in range(2):
         got = ops.conv2d(channels_last(x), constant, b, *given, algorithm="gemm", relu=True)
-        assert torch.equal(got, want)
+        # Weights that are packed on the way may be summed in other pieces.
+        assert error(got, want) < 1e-6
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

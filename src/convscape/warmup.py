@@ -162,9 +162,15 @@ def cache_folder() -> Path:
 def _networks(dtype: torch.dtype) -> None:
     """What an accelerated model calls beside its layers' kernels: for weights, and between them."""
     x = torch.zeros(1, 32, 6, 6, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    for shape, groups in (((8, 3, 3, 3), 1), ((8, 32, 1, 1), 1), ((32, 1, 3, 3), 32)):
+    settings = [
+        ((8, 3, 3, 3), 1, "auto"), ((8, 32, 1, 1), 1, "auto"), ((32, 1, 3, 3), 32, "auto")
+    ]  # fmt: skip
+    if dtype == torch.float32:
+        settings.append(((8, 32, 1, 3), 1, "winograd1d"))
+    for shape, groups, algorithm in settings:
         weight = ops.ConstantWeight(torch.zeros(shape, dtype=dtype))
-        ops.conv2d(x[:, : shape[1] * groups], weight, groups=groups, relu=6.0)
+        given = x[:, : shape[1] * groups]
+        ops.conv2d(given, weight, groups=groups, relu=6.0, algorithm=algorithm)
     first, second = (np.ones((1, 8, 4, 4), torch.zeros(0, dtype=dtype).numpy().dtype) for _ in "ab")
     played = tape.Tape()
     with played.recording():
@@ -194,15 +200,24 @@ Maker = Callable[[Tensor], tuple[Tensor, tuple[Tensor, ...]]]
 
 def _convolutions(algorithm: str) -> Iterator[Maker]:
     def maker(
-        k: int, kernel: int, stride: int, groups: int, bias: bool, keras: bool, c: int = 32
+        k: int,
+        rows: int,
+        stride: int,
+        groups: int,
+        bias: bool,
+        keras: bool,
+        c: int = 32,
+        columns: int = 0,
     ) -> Maker:
         def make(x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-            w = torch.randn(k, c // groups, kernel, kernel, dtype=x.dtype)
+            kernel = rows, columns or rows
+            w = torch.randn(k, c // groups, *kernel, dtype=x.dtype)
             if keras:  # (rows, columns, in, out) in memory
                 w = w.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
             w.requires_grad_(x.requires_grad)
             b = torch.randn(k, dtype=x.dtype) if bias else None
-            y = ops.conv2d(x[:, :c], w, b, stride, kernel // 2, groups=groups, algorithm=algorithm)
+            padding = [cells // 2 for cells in kernel]
+            y = ops.conv2d(x[:, :c], w, b, stride, padding, groups=groups, algorithm=algorithm)
             return y, (x, w)
 
         return make
@@ -211,6 +226,7 @@ def _convolutions(algorithm: str) -> Iterator[Maker]:
         for bias in (False, True):
             yield maker(48, 3, 1, 1, bias, keras)
             yield maker(20, 1, 1, 1, bias, keras)
+            yield maker(48, 1, 1, 1, bias, keras, columns=7)
             yield maker(16, 3, 1, 1, bias, keras, c=3)
             yield maker(16, 3, 2, 2, bias, keras)
             yield maker(48, 1, 2, 1, bias, keras)

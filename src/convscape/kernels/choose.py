@@ -98,6 +98,7 @@ def explain(problem: Problem) -> tuple[Verdict, ...]:
         ...     print(v.algorithm.name, v.refusal or v.cost)
         depthwise has one input and one output channel a group
         winograd 24000
+        winograd1d computes kernels of 3 cells or more along one axis
         gemm 16477
         framework 16233
         reference 797600

@@ -12,7 +12,7 @@ explain --measure` shows both numbers side by side.
 from math import prod
 
 from convscape.kernels.algorithm import Problem, geometry_of
-from convscape.kernels.cpu.winograd_form import form_of
+from convscape.kernels.cpu.winograd_form import axis_form, axis_tiles, form_of
 
 LANES = 16
 """Of the widest vector; what idle lanes cost on a narrower one is less."""
@@ -69,6 +69,27 @@ def winograd(problem: Problem) -> int:
     products = form.points * chunks * rounded(-(-tiles // chunks), _ROWS) * c * rounded(k, LANES)
     product, move, weight = (0.0165, 3.5, 15.0) if narrow else (0.0170, 5.7, 4.9)
     return int(product * products + fewer * (move * moved + weight * chunks * c * k)) + _START
+
+
+def winograd_axis(problem: Problem) -> int:
+    """6 or 7 products a tile of four outputs and piece of a kernel; transforms of both.
+
+    The transforms cost by the number of their points what those of two axes do.
+    """
+    geometry = geometry_of(problem)
+    if problem.direction == "weight_gradient":  # the matrix product's
+        return matrix_product(problem) + 1
+    c, k = _summed_and_made(problem)
+    taps = max(geometry.kernel)
+    points, pieces, _ = axis_form(taps)
+    tiles = prod(axis_tiles(geometry, problem.shape))
+    chunks = max(1, -(-tiles // _CHUNK))
+    products = (
+        points * pieces * chunks * rounded(-(-tiles // chunks), _ROWS) * c * rounded(k, LANES)
+    )
+    moved = tiles * sum(LANES * (m // LANES + m % LANES) for m in (c, k))
+    kernels = 0 if problem.constant else chunks * (0.14 * points * pieces + 0.385 * taps)
+    return int(0.0175 * products + 0.16 * points * moved + kernels * c * k) + _START
 
 
 def direct(problem: Problem) -> int:

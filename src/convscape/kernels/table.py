@@ -42,6 +42,21 @@ def _winograd(problem: Problem) -> str | None:
     return _two_axes(problem)
 
 
+def _winograd_axis(problem: Problem) -> str | None:
+    geometry = geometry_of(problem)
+    if geometry.rank != 2 or sorted(geometry.kernel)[0] != 1 or sorted(geometry.kernel)[1] < 3:
+        return "computes kernels of 3 cells or more along one axis"
+    if any((w.stride, w.dilation) != (1, 1) for w in geometry.windows):
+        return "computes dense kernels at stride 1"
+    if any(w.kernel == 1 and w.padding != (0, 0) for w in geometry.windows):
+        return "pads only along the kernel"
+    if geometry.groups != 1:
+        return "computes all channels together, not in groups"
+    if problem.dtype == "float64":
+        return "computes in float32: its error is several times that of a plain sum"
+    return _two_axes(problem)
+
+
 def _never(_: Problem) -> str | None:
     return None
 
@@ -56,6 +71,11 @@ TABLE: tuple[Algorithm, ...] = (
         "winograd", "convolution", "convscape.kernels.cpu.winograd",
         _winograd, cost.winograd, workspace.winograd,
         "A. Lavin and S. Gray, arXiv 1509.09308", exact=False,
+    ),
+    Algorithm(
+        "winograd1d", "convolution", "convscape.kernels.cpu.winograd_axis",
+        _winograd_axis, cost.winograd_axis, workspace.winograd_axis,
+        "S. Winograd, Arithmetic Complexity of Computations, SIAM 1980", exact=False,
     ),
     Algorithm(
         "gemm", "convolution", "convscape.kernels.cpu.gemm",

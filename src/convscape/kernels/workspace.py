@@ -4,13 +4,14 @@ from math import prod
 
 from convscape.kernels.algorithm import Problem, geometry_of
 from convscape.kernels.cost import LANES, rounded
-from convscape.kernels.cpu.winograd_form import LEAST, NEAR, form_of
+from convscape.kernels.cpu.winograd_form import LEAST, NEAR, axis_form, axis_tiles, form_of
 
 ITEMSIZE = {"float32": 4, "float64": 8}
 
 _TILES = 102  # tiles that are taken at once where kernels' points are made block by block
 _BLOCK = 64  # output channels of a block
 _DEPTH = 32  # input channels of a piece of its sums
+_ROWS = 6  # of the register tile
 
 
 def matrix_product(problem: Problem) -> int:
@@ -33,6 +34,18 @@ def winograd(problem: Problem) -> int:
         return point * c * k + max(point * LEAST * (c + k), NEAR)
     chunk = min(tiles, _TILES)
     return point * (chunk * c + _BLOCK * (_DEPTH + chunk))
+
+
+def winograd_axis(problem: Problem) -> int:
+    """Points of a chunk of tiles, a block's kernels and their points, and its products."""
+    geometry = geometry_of(problem)
+    taps, c = max(geometry.kernel), geometry.in_channels
+    points, pieces, depth = axis_form(taps)
+    lines, across = axis_tiles(geometry, problem.shape)
+    most = max(1, min(lines, _TILES // max(1, across)))
+    spread = points * most * (across + pieces - 1) * c
+    kernels = (taps + 1 + points * pieces) * min(depth, c) * _BLOCK
+    return 4 * (spread + kernels + points * rounded(most * across, _ROWS) * _BLOCK)
 
 
 def depthwise(problem: Problem) -> int:

@@ -2,9 +2,9 @@
 
 Pixels whose distance in memory is a multiple of 512 bytes compete for a few places of the cache. Of
 each only a few channels are read at a time, and all of its line is fetched again for the next ones:
-there these are laid side by side first: of dy on every processor, of x only where vectors are short.
-A first Zen needs it; a Zen 5, whose larger caches keep up with its multipliers, takes 0.65 to 0.95
-of the time without.
+there these are laid side by side first. Those of dy on every processor, rows of x only where
+vectors are short: a first Zen needs it; a Zen 5, whose caches keep up with its multipliers, takes
+0.65 to 0.95 of the time without.
 """
 
 from convscape.kernels.cpu.copy import copy_run

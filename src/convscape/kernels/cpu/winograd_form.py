@@ -60,3 +60,33 @@ def form_of(geometry: Geometry, spatial: tuple[int, ...]) -> Form:
     if geometry.kernel == (3, 3) and padded and tuple(spatial) == (2, 2):
         return WHOLE_MAP
     return _SQUARE[geometry.kernel[0]]
+
+
+PIECE = 4
+"""Cells of a piece of a kernel that lies along one axis, unless it has three."""
+
+EDGE = 4
+"""Outputs of a tile along one axis."""
+
+_SUM = 64  # products of a piece of a sum: longer ones lose digits
+
+
+def axis_form(taps: int) -> tuple[int, int, int]:
+    """How a kernel of so many cells along one axis is taken (`winograd_axis`).
+
+    Returns:
+        The points of a tile, the pieces of a kernel, and input channels of one piece of a sum.
+
+    Example:
+        >>> axis_form(3), axis_form(7)
+        ((6, 1, 64), (7, 2, 32))
+    """
+    pieces = 1 if taps == 3 else (taps + PIECE - 1) // PIECE
+    return 6 if taps == 3 else 7, pieces, max(1, _SUM // pieces)
+
+
+def axis_tiles(geometry: Geometry, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Lines of all images, and tiles of a line, for an input of this shape."""
+    axis = 0 if geometry.kernel[1] == 1 else 1
+    outputs = geometry.outputs(shape[2:])
+    return shape[0] * outputs[1 - axis], -(-outputs[axis] // EDGE)
