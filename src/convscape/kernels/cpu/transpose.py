@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from convscape.kernels.cpu.fetch import fetch
 from convscape.kernels.cpu.jit import inlined, kernel
 from convscape.kernels.cpu.simd import SIMD
 
@@ -80,6 +81,7 @@ def _square(itemsize: int) -> Callable[..., None]:
 
 
 _BYTES = SIMD.bits // 8
+_AHEAD = 512  # bytes
 
 _turn_single = _square(4)
 _turn_double = _square(8)
@@ -136,17 +138,23 @@ def transpose(src, at, src_step, rows, columns, dst, to, dst_step):
 
 @kernel
 def transpose_to(src, at, src_step, rows, columns, dst, to, dst_step, places, first):
-    """Set dst[to + places[first + j] dst_step + i] = src[at + i src_step + j], as `transpose`."""
+    """Set dst[to + places[first + j] dst_step + i] = src[at + i src_step + j], as `transpose`.
+
+    For weights, whose rows are long: a vector's lanes of them are read to their ends, and what will
+    be read next is asked for. Hardware does not foresee so many runs at once.
+    """
     lanes = _BYTES // src.itemsize
     if rows < lanes or columns < lanes:
         for j in range(columns):
             for i in range(rows):
                 dst[to + places[first + j] * dst_step + i] = src[at + i * src_step + j]
         return
-    for column in range(0, columns, lanes):
-        for row in range(0, rows, lanes):
+    for row in range(0, rows, lanes):
+        for column in range(0, columns, lanes):
             i, j = min(row, rows - lanes), min(column, columns - lanes)
             source = at + i * src_step + j
+            for r in range(lanes):
+                fetch(src, source + r * src_step + _AHEAD // src.itemsize)
             if src.itemsize == 4:
                 _turn_single(src, source, src_step, dst, to + i, dst_step, places, first + j)
             else:
