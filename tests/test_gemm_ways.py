@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from convscape import Geometry, ops
 from convscape.kernels import reference
 from convscape.kernels.cpu import gemm, gemm_call, gemm_way
+from convscape.kernels.cpu.gemm_pointwise import InPlace
 from convscape.kernels.cpu.gemm_problem import Products, forward_product
 from convscape.kernels.cpu.gemm_way import Way, way_of
 from convscape.kernels.cpu.simd import SIMD
@@ -90,3 +92,31 @@ def test_packed_weights_lie_in_memory_of_each_thread_and_are_bounded() -> None:
     _, _, products = forward_product(case.geometry, 1, 14, 14, True)
     way = way_of(products, True, 512 * 14**2, 2, SIMD.lanes(4))
     assert 0 < way.room < np.prod(case.geometry.weight_shape) // 8
+
+
+@pytest.mark.parametrize(
+    ("shape", "k", "stride"),
+    [((1, 1280, 8, 8), 67, 1), ((3, 301, 4, 5), 300, 1), ((1, 256, 15, 16), 259, 2)],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_few_pixels_are_multiplied_with_weights_that_nobody_packs(
+    shape: tuple[int, ...], k: int, stride: int, threads: int
+) -> None:
+    generator = torch.Generator().manual_seed(k)
+    x = channels_last(torch.randn(shape, generator=generator))
+    w = torch.randn(k, shape[1], 1, 1, generator=generator) / shape[1] ** 0.5
+    b = torch.randn(k, generator=generator)
+    exact = torch.nn.functional.conv2d(x.double(), w.double(), b.double(), stride)
+    g = Geometry.of(shape[2:], 1, stride, in_channels=shape[1], out_channels=k)
+    call = gemm.bind(g, shape, x.stride(), w.stride(), "float32", threads)
+    assert call is not None
+    assert isinstance(call.fill, InPlace) == (SIMD.vectors * SIMD.lanes(4) >= 64)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for relu, want in ((False, exact), (True, exact.relu()), (2.0, exact.clamp(0, 2))):
+            found = ops.conv2d(x, w, b, stride, relu=relu)
+            assert found.is_contiguous(memory_format=torch.channels_last)
+            assert error(found, want) < 2e-6
+    finally:
+        torch.set_num_threads(before)

@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-SYMBOLS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+SYMBOLS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier")
 """What the emitted code calls, under names that `symbol` gives."""
 
 RECORDER = "record"
@@ -157,6 +157,55 @@ def again(_context: Any, body: Any, room: Any, parts: Any) -> Any:
     return types.boolean(types.intp, types.intp, types.intp), generate
 
 
+@intrinsic
+def in_a_row(_context: Any, table: Any, count: Any, team: Any) -> Any:
+    """Start what was recorded, one after the other, on a team that is started once.
+
+    `table` is the address of `count` pairs of addresses, a body's and its room's. All threads meet
+    behind each, which takes a fraction of what starting a team does.
+    """
+
+    def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        module, plan = builder.module, ir.LiteralStructType([_WORD, _WORD])
+        kind = ir.FunctionType(ir.VoidType(), [_POINTER])
+        body = ir.Function(module, kind, module.get_unique_name("in_a_row"))
+        body.linkage = "internal"
+        _emit_row(body, plan, kind)
+        room = cgutils.alloca_once(builder, plan)
+        for n in range(2):
+            builder.store(args[n], builder.gep(room, [_SMALL(0), _SMALL(n)]))
+        what = builder.bitcast(body, _POINTER), builder.bitcast(room, _POINTER)
+        _start(builder, *what, args[2])
+        return _context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), generate
+
+
+def _emit_row(body: Any, plan: Any, kind: Any) -> None:
+    """What each thread runs: its shares of one after the other, and a wait for all behind each."""
+    b = ir.IRBuilder(body.append_basic_block("entry"))
+    source = b.bitcast(body.args[0], plan.as_pointer())
+    table, count = (b.load(b.gep(source, [_SMALL(0), _SMALL(n)])) for n in range(2))
+    table = b.inttoptr(table, _WORD.as_pointer())
+    with cgutils.for_range(b, count) as loop:
+        at = b.mul(loop.index, _WORD(2))
+        one, room = (b.load(b.gep(table, [b.add(at, _WORD(n))])) for n in range(2))
+        b.call(b.inttoptr(one, kind.as_pointer()), [b.inttoptr(room, _POINTER)])
+        b.call(_external(body.module, SYMBOLS[3], ir.VoidType(), []), [])
+    b.ret_void()
+
+
+@intrinsic
+def has_failed(_context: Any, room: Any) -> Any:
+    """Whether a share has said so in the room at an address."""
+
+    def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        begin = ir.LiteralStructType([_WORD, _SMALL]).as_pointer()
+        return _failed(builder, builder.inttoptr(args[0], begin))
+
+    return types.boolean(types.intp), generate
+
+
 def _lend(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     """The same value with arrays that nobody counts references to.
 
@@ -182,7 +231,7 @@ def _emit_body(body: Any, room: Any, share: Any, fields: int) -> None:
     places = [b.gep(source, [_SMALL(0), _SMALL(n)]) for n in range(fields)]
     parts, _, *arguments = (b.load(place) for place in places)
     first, team = (
-        b.sext(b.call(_external(body.module, name, _SMALL, []), []), _WORD) for name in SYMBOLS[1:]
+        b.sext(b.call(_external(body.module, name, _SMALL, []), []), _WORD) for name in SYMBOLS[1:3]
     )
     entry, loop, done = b.block, body.append_basic_block("share"), body.append_basic_block("done")
     b.cbranch(b.icmp_signed("<", first, parts), loop, done)

@@ -32,7 +32,7 @@ from convscape.kernels.cpu.clear import clear
 from convscape.kernels.cpu.gemm_call import Padded, call_of, correlate
 from convscape.kernels.cpu.gemm_folded import folded, folded_weight, unfold
 from convscape.kernels.cpu.gemm_pack import packed
-from convscape.kernels.cpu.gemm_pointwise import pointwise
+from convscape.kernels.cpu.gemm_pointwise import InPlace, pointwise, suits
 from convscape.kernels.cpu.gemm_problem import forward_product, input_products
 from convscape.kernels.cpu.gemm_weight import bind_weight, weight_grad
 from convscape.kernels.cpu.layout import Array, Pads, blank, is_channels_last, lies_last, padded
@@ -132,6 +132,10 @@ def bind(
             return None
     if 0 in outputs or 0 in shape or not products.each:
         return None
+    pixels, kind = n * prod(outputs[2:]), np.dtype(dtype)
+    if spatial is None and packs and suits(geometry, pixels, weight_strides, kind.itemsize):
+        in_place = InPlace(geometry, shape, weight_strides, kind, threads)
+        return Bound((Result.of(outputs, dtype, True),), in_place)
     pads = Pads.of(shape, dense, padding, np.dtype(dtype), threads)
     size = 1 + sum((m - 1) * s for m, s in zip(geometry.weight_shape, weight_strides, strict=True))
     call = call_of(

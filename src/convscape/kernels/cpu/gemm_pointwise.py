@@ -1,21 +1,29 @@
-"""1x1 convolution of plain (N, C, H, W) memory on the register tile, without transposing it.
+"""1x1 convolution on the register tile with the weights as they lie: nothing of them is copied.
 
     y[n, k, p] = bias[k] + Σ_c weight[k, c] x[n, c, p]
 
 Rows are output channels, whose weights are read where they lie, and columns are pixels, which are
-neighbours in plain memory. The pixels of a panel are copied together, channel by channel, so that
-the panel stays in the L2 cache while all output channels pass by; meanwhile the next one's cells,
-which lie far apart, are asked for. The input gradient is the same with the weights' axes exchanged;
-a stride is a view of every other pixel.
+neighbours in plain (N, C, H, W) memory. The pixels of a panel are copied together, channel by
+channel, so that the panel stays in the L2 cache while all output channels pass by; meanwhile the
+next one's cells, which lie far apart, are asked for. The input gradient is the same with the
+weights' axes exchanged; a stride is a view of every other pixel. Channels-last images are taken
+this way where they have few pixels: a panel of those is soon turned, and packing the weights would
+take longer.
 """
+
+from math import prod
+from typing import Any
 
 import numpy as np
 
-from convscape.kernels.cpu.clip import bounds
+from convscape.arithmetic.geometry import Geometry
+from convscape.kernels.cpu.bound import Launch, lies_at
+from convscape.kernels.cpu.clip import Clipped, bounds
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch
 from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, flat
+from convscape.kernels.cpu.memory import address
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.tile import (
@@ -25,9 +33,12 @@ from convscape.kernels.cpu.tile import (
     multiply,
     multiply_add,
 )
+from convscape.kernels.cpu.transpose import transpose
 
 _DEPTH = 256  # products of one piece of a sum: longer ones lose digits
 _SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
+_FEWEST = 32  # pixels of channels-last images that are taken this way
+_MANY = 1 << 16  # weights that take longer to pack than a panel to turn
 _LINE = 64  # bytes of a line of the cache
 _PIXELS = SIMD.vectors * SIMD.bits // 8  # bytes of a panel's pixels of one channel
 
@@ -43,6 +54,10 @@ def _pack(x, strides, grid, first, real, width, channels, panel):
         n, h = divmod(line, h_size)
         run = min(real - i, w_size - w)
         at = n * sn + h * sh + w * sw
+        if sc == 1:
+            transpose(x, at, sw, run, channels, panel, i, width)
+            i += run
+            continue
         for c in range(channels):
             out = panel[c * width + i : c * width + i + run]
             source = x[at + c * sc :]
@@ -208,3 +223,64 @@ def pointwise(
         bounds(relu), channels,
         SIMD.lanes(y.itemsize), grid, out, y_strides,
     )  # fmt: skip
+
+
+def suits(geometry: Geometry, pixels: int, weight_strides: tuple[int, ...], itemsize: int) -> bool:
+    """Whether a channels-last problem of so many output pixels is better taken this way.
+
+    One panel takes all, its lanes are filled, and there are weights enough to be worth it.
+    """
+    lanes = SIMD.lanes(itemsize)
+    k, c, *_ = geometry.weight_shape
+    filled = -(-pixels // lanes) * lanes * 7 <= 8 * pixels
+    return (
+        geometry.kernel == (1, 1)
+        and geometry.groups == 1
+        and all(w.padding == (0, 0) for w in geometry.windows)
+        and _FEWEST <= pixels <= WIDEST * lanes
+        and filled
+        and weight_strides[1] == 1
+        and k * c >= _MANY
+    )
+
+
+class InPlace:
+    """`pointwise` of channels-last memory of which all is known but where things lie.
+
+    Args:
+        geometry: The convolution.
+        shape: Of the input.
+        weight_strides: The weights', in elements.
+        dtype: Of all.
+        threads: Threads to use.
+    """
+
+    def __init__(
+        self, geometry: Geometry, shape: tuple[int, ...], weight_strides: tuple[int, ...],
+        dtype: np.dtype[Any], threads: int,
+    ) -> None:  # fmt: skip
+        (n, c, h, w), (rows, columns) = shape, geometry.outputs(shape[2:])
+        k, (down, across) = geometry.out_channels, (m.stride for m in geometry.windows)
+        self._no_bias, self._threads = np.zeros(k, dtype), threads
+        x_strides = h * w * c, 1, down * w * c, across * c
+        y_strides = rows * columns * k, 1, columns * k, k
+        grid = (n, rows, columns)
+        if all(step[2] == columns * step[3] for step in (x_strides, y_strides)):
+            grid = (n, 1, rows * columns)
+        weights = lies_at(1, (k - 1) * weight_strides[0] + c, dtype)
+        out = lies_at(2, n * rows * columns * k, dtype)
+        self._given = lies_at(0, prod(shape), dtype), x_strides, weights, weight_strides[:2]
+        self._rest = (1, c, k), SIMD.lanes(dtype.itemsize), grid, out, y_strides
+        self._launches = Clipped(self._launch)
+
+    def __call__(
+        self, x: int, weight: int, _packed: int, y: int, bias: Array | None, relu: bool | float
+    ) -> None:
+        """Compute, given the addresses of the input, the weights and y."""
+        none = self._no_bias
+        given = none if bias is None else np.ascontiguousarray(bias, none.dtype)
+        self._launches(relu)(x, weight, y, address(given))
+
+    def _launch(self, limits: tuple[float, float]) -> Launch:
+        bias = lies_at(3, len(self._no_bias), self._no_bias.dtype)
+        return Launch(_pointwise_part, self._threads, *self._given, bias, limits, *self._rest)

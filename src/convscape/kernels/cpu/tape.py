@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from convscape.kernels.cpu import memory
-from convscape.kernels.cpu.divide import again
+from convscape.kernels.cpu.divide import has_failed, in_a_row
 from convscape.kernels.cpu.jit import entry
 
 _STATE = slice(8, 12)  # of a room: what a share that failed has set
@@ -106,25 +106,26 @@ class _Launches:
         ends = np.cumsum([-(-len(room) // line) * line for _, room, _ in taken])
         block = np.zeros(int(ends[-1]) + line, np.uint8)
         self._rooms = block[-memory.address(block) % line :]
-        self._table = np.empty((len(taken), 3), np.int64)
+        self._table = np.empty((len(taken), 2), np.int64)
+        self._team = max(shares for _, _, shares in taken)
         begin = memory.address(self._rooms)
-        for n, (body, room, shares) in enumerate(taken):
+        for n, (body, room, _) in enumerate(taken):
             at = int(ends[n - 1]) if n else 0
             self._rooms[at : at + len(room)] = np.frombuffer(room, np.uint8)
-            self._table[n] = body, begin + at, shares
+            self._table[n] = body, begin + at
 
     def __call__(self) -> None:
-        failed = _play(self._table)
-        if failed >= 0:
-            at = int(self._table[failed, 1]) - memory.address(self._rooms)
-            self._rooms[at:][_STATE] = 0
+        if not _play(self._table, self._team):
+            for place in self._table[:, 1] - memory.address(self._rooms):
+                self._rooms[place:][_STATE] = 0
             raise MemoryError("a share found no memory")
 
 
 @entry
-def _play(table):
-    """Start all; the number of the launch that failed, or -1."""
+def _play(table, team):
+    """Start all; whether no share failed."""
+    in_a_row(table.ctypes.data, len(table), team)
+    failed = 0
     for n in range(len(table)):
-        if again(table[n, 0], table[n, 1], table[n, 2]):
-            return n
-    return -1
+        failed += has_failed(table[n, 1])
+    return failed == 0
