@@ -240,6 +240,9 @@ def test_inputs_of_any_strides_are_copied_to_the_recordings_own() -> None:
         with torch.no_grad():
             want = made.traced(channels_last(given))
         assert torch.equal(made(given), want)
+    negated = torch.complex(x, -x).conj().imag  # its memory holds -x
+    assert negated.is_neg()
+    assert torch.equal(made(negated), made(x))
 
 
 # --- the tape itself -----------------------------------------------------------------------------

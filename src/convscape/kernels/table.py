@@ -29,17 +29,22 @@ def _depthwise(problem: Problem) -> str | None:
     return _two_axes(problem)
 
 
+def _transformed(problem: Problem) -> str | None:
+    """What Winograd's kernels need beside their shapes."""
+    if geometry_of(problem).groups != 1:
+        return "computes all channels together, not in groups"
+    if problem.dtype == "float64":
+        return "computes in float32: its error is several times that of a plain sum"
+    return _two_axes(problem)
+
+
 def _winograd(problem: Problem) -> str | None:
     geometry = geometry_of(problem)
     if geometry.kernel not in ((3, 3), (5, 5)) or any(
         (w.stride, w.dilation) != (1, 1) for w in geometry.windows
     ):
         return "computes dense 3x3 or 5x5 kernels at stride 1"
-    if geometry.groups != 1:
-        return "computes all channels together, not in groups"
-    if problem.dtype == "float64":
-        return "computes in float32: its error is ten times that of a plain sum"
-    return _two_axes(problem)
+    return _transformed(problem)
 
 
 def _winograd_axis(problem: Problem) -> str | None:
@@ -50,11 +55,7 @@ def _winograd_axis(problem: Problem) -> str | None:
         return "computes dense kernels at stride 1"
     if any(w.kernel == 1 and w.padding != (0, 0) for w in geometry.windows):
         return "pads only along the kernel"
-    if geometry.groups != 1:
-        return "computes all channels together, not in groups"
-    if problem.dtype == "float64":
-        return "computes in float32: its error is several times that of a plain sum"
-    return _two_axes(problem)
+    return _transformed(problem)
 
 
 def _never(_: Problem) -> str | None:

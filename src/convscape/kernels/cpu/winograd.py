@@ -16,27 +16,19 @@ Source: A. Lavin and S. Gray, arXiv 1509.09308; blocking: A. Zlateski et al., "T
 Efficient FFT and Winograd Convolutions on Modern CPUs", ICS 2019.
 """
 
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
-from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu import winograd_chunks, winograd_deep
-from convscape.kernels.cpu.bound import Bound, Launch, Result
-from convscape.kernels.cpu.clip import limit
-from convscape.kernels.cpu.layout import (
-    Array,
-    flat,
-    is_channels_last,
-    lies_last,
-    padded,
-    plain,
-)
+from convscape.kernels.cpu.bound import Bound, Launch
+from convscape.kernels.cpu.layout import Array
 from convscape.kernels.cpu.simd import SIMD
+from convscape.kernels.cpu.winograd_call import Call
 from convscape.kernels.cpu.winograd_form import Form, form_of
 from convscape.kernels.cpu.winograd_weight import bind_weight, weight_grad
 
@@ -52,7 +44,8 @@ def forward(
     relu: bool | float = False,
 ) -> Array:
     """The convolution; arguments and result as in `convscape.kernels.cpu.gemm.forward`."""
-    return _convolve(x, weight, bias, relu, geometry, None, threads)
+    call = _call_of(geometry, x.shape, None, x.dtype, threads)
+    return call.convolve(x, weight, bias, relu, None)
 
 
 def input_grad(
@@ -62,7 +55,8 @@ def input_grad(
 
     dx is dy convolved under the adjoint window, the kernel reversed and its channels swapped.
     """
-    return _convolve(dy, weight, None, False, geometry, spatial, threads)
+    call = _call_of(geometry, dy.shape, spatial, dy.dtype, threads)
+    return call.convolve(dy, weight, None, False, None)
 
 
 @lru_cache(maxsize=1024)
@@ -73,92 +67,34 @@ def bind(
 ) -> Bound | None:  # fmt: skip
     """`forward` or `input_grad`, as `convscape.kernels.cpu.gemm.bind`; no weights are packed."""
     call = _call_of(geometry, tuple(shape), spatial, np.dtype(dtype), threads)
-    if not lies_last(shape, strides) or call.sizes[2] == 0 or min(weight_strides) < 0:
-        return None
-    n, h, w = call.grid
-    places = zip(geometry.weight_shape, weight_strides, strict=True)
-    size = 1 + sum((m - 1) * step for m, step in places)
-    fill = partial(call, (size, *weight_strides))
-    return Bound((Result.of((n, call.channels[1], h, w), dtype, True),), fill)
+    return call.bound(strides, geometry.weight_shape, weight_strides, packs)
 
 
-def _convolve(
-    x: Array, weight: Array, bias: Array | None, relu: bool | float, geometry: Geometry,
-    spatial: tuple[int, int] | None, threads: int,
-) -> Array:  # fmt: skip
-    """The convolution, or with `spatial` its input gradient, from arrays of any strides."""
-    call = _call_of(geometry, x.shape, spatial, x.dtype, threads)
-    y = workspace.empty(call.sizes[2], x.dtype)
-    if y.size:
-        memory, _ = padded(x, ((0, 0), (0, 0)), threads)
-        kernels, steps = flat(weight)
-        at, weights, result = map(workspace.address, (memory, kernels, y))
-        call((kernels.size, *steps), at, weights, 0, result, bias, relu)
-    y = y.reshape(*call.grid, call.channels[1])
-    return y.transpose(0, 3, 1, 2) if is_channels_last(x) else plain(y, threads)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Call:
-    """A convolution of channels-last memory of which all is known but where things lie.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Call(Call):
+    """A call on two axes, whose workspace has the kernels' points where all are made at once.
 
     Args:
-        adjoint: Whether it is an input gradient: the kernels are reversed, their channels swapped.
         form: Of the transforms.
-        sizes: Elements of the input, of the kernels' points (0 where they are not all made at
-            once) and of the output.
-        strides: Of the input's n, h and w, in elements.
-        size: (H, W) of the input.
-        channels: Input and output channels.
-        grid: (n, h, w) of the output.
         corner: What the first tile reads of padding above and on the left.
-        no_bias: Zeros.
-        threads: Threads to use.
-        known: Its launches, by the weights' elements and strides and whether there is a ReLU.
     """
 
-    adjoint: bool
     form: Form
-    sizes: tuple[int, int, int]
-    strides: tuple[int, int, int]
-    size: tuple[int, int]
-    channels: tuple[int, int]
-    grid: tuple[int, int, int]
     corner: tuple[int, int]
-    no_bias: Array
-    threads: int
-    known: dict[Any, list[Launch]] = field(default_factory=dict)
 
-    def __call__(
-        self, kernels: tuple[int, ...], x: int, weight: int, _packed: int, y: int,
-        bias: Array | None, relu: bool | float,
-    ) -> None:  # fmt: skip
-        """Compute, given the weights' elements and strides, and the addresses of all."""
-        launches = self.known.get((kernels, bool(relu)))
-        if launches is None:
-            launches = self.known[kernels, bool(relu)] = self._launches(kernels, bool(relu))
-        none = self.no_bias
-        added = none if bias is None else np.ascontiguousarray(bias, none.dtype)
-        # Both live as long as this call.
-        points = workspace.empty(self.sizes[1], none.dtype) if self.sizes[1] else none
-        places = x, weight, y, workspace.address(added), workspace.address(points)
-        for launch in launches:
-            launch(*places)
-        if not isinstance(relu, bool):
-            # No well-known network has an upper bound here: it is a pass of its own.
-            limit(y, self.sizes[2], relu, none.dtype, self.threads)
-
-    def _launches(self, kernels: tuple[int, ...], relu: bool) -> list[Launch]:
+    def launches(self, kernels: tuple[int, ...], packs: bool, relu: bool) -> list[Launch]:
+        """What computes it; no weights are packed beforehand."""
         size, sk, sc, *cells = kernels
         steps = (sc, sk, *cells) if self.adjoint else (sk, sc, *cells)
-        inputs, points, outputs = self.sizes
+        (_, c, h, w), (n, _, rows, columns) = self.shape, self.result
+        sizes = prod(self.shape), size, prod(self.result)
         fixed = (
-            self.form, self.strides, self.size, steps, self.adjoint, self.channels,
-            self.no_bias.dtype, relu, self.grid, self.corner, self.threads,
+            self.form, (h * w * c, w * c, c), (h, w), steps, self.adjoint, self.channels,
+            self.no_bias.dtype, relu, (n, rows, columns), self.corner, self.threads,
         )  # fmt: skip
-        if points == 0:
-            return winograd_deep.launches((inputs, size, outputs), *fixed)
-        return winograd_chunks.launches((inputs, size, outputs), points, *fixed)
+        if self.room == 0:
+            return winograd_deep.launches(sizes, *fixed)
+        return winograd_chunks.launches(sizes, self.room, *fixed)
 
 
 @lru_cache(maxsize=1024)
@@ -179,6 +115,6 @@ def _call_of(
     at_once = form.makes_all_points(form.tiles(n, grid), (c, k), dtype.itemsize)
     points = form.points * (-(-k // lanes) * lanes * c + lanes) if at_once else 0
     return _Call(
-        adjoint, form, (prod(shape), points, n * prod(grid) * k), (h * w * c, w * c, c), (h, w),
-        (c, k), (n, grid[0], grid[1]), (top, left), np.zeros(k, dtype), threads,
+        adjoint=adjoint, shape=shape, result=(n, k, grid[0], grid[1]), no_bias=np.zeros(k, dtype),
+        threads=threads, room=points, form=form, corner=(top, left),
     )  # fmt: skip

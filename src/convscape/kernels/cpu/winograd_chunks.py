@@ -17,7 +17,7 @@ from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.tile import block_vectors, multiply, multiply_add
-from convscape.kernels.cpu.winograd_deep import BIAS, POINTS, WEIGHT, X, Y
+from convscape.kernels.cpu.winograd_call import BIAS, ROOM, WEIGHT, X, Y
 from convscape.kernels.cpu.winograd_form import LEAST, NEAR, Form
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
 from convscape.kernels.cpu.winograd_tiles import spread_input, store_tile
@@ -145,12 +145,12 @@ def launches(
     lanes, bias = SIMD.lanes(dtype.itemsize), lies_at(BIAS, channels[1], dtype)
     made = Launch(
         _kernel_part, threads,
-        (place(WEIGHT), place(POINTS)), (sizes[1], points), form.number, weight_strides, flip,
+        (place(WEIGHT), place(ROOM)), (sizes[1], points), form.number, weight_strides, flip,
         channels, lanes, bias,
     )  # fmt: skip
     used = Launch(
         _forward_part, threads,
-        (place(X), place(POINTS), place(Y)), (sizes[0], points, sizes[2]), form.number, x_strides,
+        (place(X), place(ROOM), place(Y)), (sizes[0], points, sizes[2]), form.number, x_strides,
         size, channels, bias, relu, lanes, grid, corner, _chunk(form, channels, dtype.itemsize),
     )  # fmt: skip
     return [made, used]

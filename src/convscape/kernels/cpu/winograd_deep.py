@@ -19,13 +19,11 @@ from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add_few, multiply_few
+from convscape.kernels.cpu.winograd_call import BIAS, WEIGHT, X, Y
 from convscape.kernels.cpu.winograd_form import Form
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
 from convscape.kernels.cpu.winograd_tiles import spread_input, store_tile
 from convscape.kernels.cpu.winograd_transforms import edge_of, points_of
-
-X, WEIGHT, Y, BIAS, POINTS = range(5)
-"""Addresses that launches are told, the last one by `convscape.kernels.cpu.winograd_chunks`."""
 
 _DEPTH = 32  # input channels of one piece of a sum: longer ones lose digits
 _TILE = 3  # what a tile's transform costs, in kernels of as many input channels

@@ -85,8 +85,13 @@ def axis_form(taps: int) -> tuple[int, int, int]:
     return 6 if taps == 3 else 7, pieces, max(1, _SUM // pieces)
 
 
+def axis_of(geometry: Geometry) -> int:
+    """The axis along which kernels of one line lie."""
+    return 0 if geometry.kernel[1] == 1 else 1
+
+
 def axis_tiles(geometry: Geometry, shape: tuple[int, ...]) -> tuple[int, int]:
     """Lines of all images, and tiles of a line, for an input of this shape."""
-    axis = 0 if geometry.kernel[1] == 1 else 1
+    axis = axis_of(geometry)
     outputs = geometry.outputs(shape[2:])
     return shape[0] * outputs[1 - axis], -(-outputs[axis] // EDGE)

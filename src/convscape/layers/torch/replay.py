@@ -120,7 +120,7 @@ class _Recording:
         # Not in inference mode: its tensors could not be written to outside.
         with torch.inference_mode(False), torch.no_grad():
             self._inputs = [torch.zeros_like(v, memory_format=_LAST) for v in values]
-            self._turns: list[dict[tuple[int, ...], Launch]] = [{} for _ in values]
+            self._turns: list[tuple[Any, Launch | None]] = [(None, None) for _ in values]
             self._enter(values)
             seen = Tape()  # which memory is needed when
             self._record(traced, seen)
@@ -135,11 +135,13 @@ class _Recording:
 
     def _enter(self, values: Sequence[Tensor]) -> None:
         """Copy inputs to where they are read."""
-        for own, given, turns in zip(self._inputs, values, self._turns, strict=True):
+        for n, (own, given) in enumerate(zip(self._inputs, values, strict=True)):
             strides = given.stride()
-            if strides not in turns:
-                turns[strides] = to_last(given.shape, strides, dtype_name(given.dtype), threads())
-            turns[strides](given.data_ptr(), own.data_ptr())
+            known, turn = self._turns[n]
+            if turn is None or known != strides:
+                turn = to_last(given.shape, strides, dtype_name(given.dtype), threads())
+                self._turns[n] = strides, turn
+            turn(given.data_ptr(), own.data_ptr())
 
     def _record(self, traced: fx.GraphModule, tape: Tape) -> tuple[Any, list[Any], int]:
         """The results, what must be held for them, and the steps of torch's."""
@@ -293,7 +295,11 @@ def _plays(values: Sequence[Any]) -> bool:
         and torch._C._len_torch_dispatch_stack() == 0
         and len(values) > 0
         and all(
-            isinstance(v, Tensor) and v.dim() == 4 and calls.covered(v) and prod(v.shape) > 0
+            isinstance(v, Tensor)
+            and v.dim() == 4
+            and calls.covered(v)
+            and prod(v.shape) > 0
+            and not v.is_neg()
             for v in values
         )
     )
