@@ -4,6 +4,7 @@ import numpy as np
 
 from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
+from convscape.kernels.cpu.fetch import fetch_run
 from convscape.kernels.cpu.gemm_pack import pack_block, places_of
 from convscape.kernels.cpu.jit import inlined, kernel, team
 from convscape.kernels.cpu.scratch import at_address, scratch
@@ -216,7 +217,12 @@ def multiply_part(
                 _pack(weight, strides, c0, depth, block, taps, flip, lanes, packed, made, 0)
             for e in range(points):
                 at, panel = e * plane + c0, by + e * pieces * run
+                # Of the panel behind this one each block of rows asks for its share: in a network the
+                # points of the kernels come from far away.
+                share, ahead = pieces * run * ROWS // tiles, panel + pieces * run
                 for t in range(0, tiles, ROWS):
+                    if not packs:
+                        fetch_run(made, ahead + t // ROWS * share, share)
                     to = e * result + t * width
                     if c0 == 0:
                         multiply_few(
