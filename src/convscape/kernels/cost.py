@@ -3,10 +3,12 @@
 The weights were fitted on one core of an AMD EPYC (Zen 4, AVX-512, 116 GFLOP/s). The matrix
 product's: 18 layers (2 to 112 cells a side, 3 to 2048 channels, batches 1 to 64); forward within
 15 % of the measured times, weight gradients within 30 %, one within 40 %. Winograd's: 3x3 layers
-within 15 %, 5x5 within 21 %; those of whole maps follow, by the number of their points. On 26 3x3
-layers and two threads the algorithm taken was the fastest or within 10 % of it, but for 3 of 78
-problems. Another CPU is faster or slower, but seldom for one algorithm alone; `convscape bench
-explain --measure` shows both numbers side by side.
+within 15 %, 5x5 within 21 %; those of whole maps and along one axis follow, by the number of their
+points. On 26 3x3 layers and two threads the algorithm taken was the fastest or within 10 % of it,
+but for 3 of 78 problems. Along one axis (20 layers, weights constant or not, one and two threads of
+a Zen 5) it was the fastest or within 8 %, but for 4 of 80 (at most 22 %). Another CPU is faster or
+slower, but seldom for one algorithm alone; `convscape bench explain --measure` shows both numbers
+side by side.
 """
 
 from math import prod

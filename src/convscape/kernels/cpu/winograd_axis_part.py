@@ -217,8 +217,8 @@ def multiply_part(
                 _pack(weight, strides, c0, depth, block, taps, flip, lanes, packed, made, 0)
             for e in range(points):
                 at, panel = e * plane + c0, by + e * pieces * run
-                # Of the panel behind this one each block of rows asks for its share: in a network the
-                # points of the kernels come from far away.
+                # Of the panel behind this one each block of rows asks for its share: in a network
+                # the points of the kernels come from far away.
                 share, ahead = pieces * run * ROWS // tiles, panel + pieces * run
                 for t in range(0, tiles, ROWS):
                     if not packs:
