@@ -281,6 +281,17 @@ def test_arguments_keep_their_defaults() -> None:
         made(x, None, True)
 
 
+def test_arguments_that_have_a_name_only_are_refused_by_position() -> None:
+    class Named(Cases.Base):
+        def forward(self, x: Any, *, by: float = 2.0) -> Any:
+            return self.conv(x) * by
+
+    made, x = accelerate(Named().eval()), image(2, 4, 8, 9)
+    assert torch.equal(made(x), made(x, by=2.0))
+    with pytest.raises(TypeError, match="positional"):
+        made(x, 2.0)
+
+
 def test_layers_are_folded_with_and_without_a_bias() -> None:
     for bias in (True, False):
         norm = nn.BatchNorm2d(6)

@@ -33,10 +33,11 @@ class Accelerated(nn.Module):
         super().__init__()
         self.traced, self.signature = traced, signature
         self.lays = uses_ours(traced)
-        several = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+        one = inspect.Parameter
         kinds = [p.kind for p in signature.parameters.values()]
-        # Arguments of a call that gives all in their order; none where a call may have any number.
-        self.positional = len(kinds) if not {*kinds} & {*several} else -1
+        # Arguments of a call that gives all in their order; -1 where there may be no such call.
+        ordered = {*kinds} <= {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}
+        self.positional = len(kinds) if ordered else -1
         self.train(False)
 
     def __getstate__(self) -> dict[str, Any]:
