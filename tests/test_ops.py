@@ -265,8 +265,10 @@ def test_a_constant_weight_gives_what_the_weight_gives(case: Case) -> None:
     w.zero_()  # the constant is a copy
     for _ in range(2):
         got = ops.conv2d(channels_last(x), constant, b, *given, algorithm="gemm", relu=True)
-        # Weights that are packed on the way may be summed in other pieces.
-        assert error(got, want) < 1e-6
+        if case.name == "seven_across":  # its weights are packed, and summed, in other pieces
+            assert error(got, want) < 1e-6
+        else:
+            assert torch.equal(got, want)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
