@@ -200,15 +200,9 @@ Maker = Callable[[Tensor], tuple[Tensor, tuple[Tensor, ...]]]
 
 def _convolutions(algorithm: str) -> Iterator[Maker]:
     def maker(
-        k: int,
-        rows: int,
-        stride: int,
-        groups: int,
-        bias: bool,
-        keras: bool,
-        c: int = 32,
+        k: int, rows: int, stride: int, groups: int, bias: bool, keras: bool, c: int = 32,
         columns: int = 0,
-    ) -> Maker:
+    ) -> Maker:  # fmt: skip
         def make(x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
             kernel = rows, columns or rows
             w = torch.randn(k, c // groups, *kernel, dtype=x.dtype)

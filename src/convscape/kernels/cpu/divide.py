@@ -158,14 +158,14 @@ def again(_context: Any, body: Any, room: Any, parts: Any) -> Any:
 
 
 @intrinsic
-def in_a_row(_context: Any, table: Any, count: Any, team: Any) -> Any:
+def in_a_row(_typing_context: Any, table: Any, count: Any, team: Any) -> Any:
     """Start what was recorded, one after the other, on a team that is started once.
 
     `table` is the address of `count` pairs of addresses, a body's and its room's. All threads meet
     behind each, which takes a fraction of what starting a team does.
     """
 
-    def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+    def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         module, plan = builder.module, ir.LiteralStructType([_WORD, _WORD])
         kind = ir.FunctionType(ir.VoidType(), [_POINTER])
         body = ir.Function(module, kind, module.get_unique_name("in_a_row"))
@@ -176,7 +176,7 @@ def in_a_row(_context: Any, table: Any, count: Any, team: Any) -> Any:
             builder.store(args[n], builder.gep(room, [_SMALL(0), _SMALL(n)]))
         what = builder.bitcast(body, _POINTER), builder.bitcast(room, _POINTER)
         _start(builder, *what, args[2])
-        return _context.get_dummy_value()
+        return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.intp), generate
 

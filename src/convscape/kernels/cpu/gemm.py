@@ -136,11 +136,11 @@ def bind(
     if spatial is None and packs and suits(geometry, pixels, weight_strides, kind.itemsize):
         in_place = InPlace(geometry, shape, weight_strides, kind, threads)
         return Bound((Result.of(outputs, dtype, True),), in_place)
-    pads = Pads.of(shape, dense, padding, np.dtype(dtype), threads)
+    pads = Pads.of(shape, dense, padding, kind, threads)
     size = 1 + sum((m - 1) * s for m, s in zip(geometry.weight_shape, weight_strides, strict=True))
     call = call_of(
         products, pads.elements if pads else prod(shape), size, own if packs else None,
-        prod(outputs), np.dtype(dtype), threads,
+        prod(outputs), kind, threads,
     )  # fmt: skip
     if packs and not call.packs:  # weights that threads do not pack for themselves
         return None

@@ -189,9 +189,7 @@ class Pads:
         return out
 
 
-def to_last(
-    shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, threads: int
-) -> Launch:  # fmt: skip
+def to_last(shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, threads: int) -> Launch:
     """What copies an (N, C, H, W) array to channels-last memory, told where both begin.
 
     Args:

@@ -28,16 +28,13 @@ from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.bound import Bound, Launch, lies_at, place
 from convscape.kernels.cpu.gemm_weight import bind_weight, weight_grad
 from convscape.kernels.cpu.layout import Array, flat
-from convscape.kernels.cpu.simd import ROWS, SIMD
+from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.winograd_axis_part import multiply_part, pack_part
-from convscape.kernels.cpu.winograd_call import BIAS, MADE, WEIGHT, Call, X, Y
+from convscape.kernels.cpu.winograd_call import BIAS, MADE, WEIGHT, Call, X, Y, division
 from convscape.kernels.cpu.winograd_form import EDGE, axis_form, axis_of
 
 __all__ = ["bind", "bind_weight", "forward", "input_grad", "pack", "weight_grad"]
-
-_TILES = 17 * ROWS  # tiles of one thread at once
-_TILE = 3  # what a tile's transform costs, in kernels of as many input channels
 
 
 def pack(weight: Array, geometry: Geometry, threads: int) -> Array:
@@ -110,9 +107,8 @@ class _Call(Call):
         x_cells, y_cells = self.shape[2 + self.axis], self.result[2 + self.axis]
         per_image, across = self.result[3 - self.axis], -(-y_cells // EDGE)
         lines = self.result[0] * per_image
-        by_lines = lines * across * _TILE > k
-        most = max(1, (_TILES * self.threads if by_lines else _TILES) // across)
-        chunk = -(-lines // -(-lines // most))  # chunks of one size
+        by_lines, most = division(lines * across, k, self.threads)
+        chunk = -(-lines // -(-lines // max(1, most // across)))  # chunks of one size
         lanes = SIMD.lanes(dtype.itemsize)
         made = 0 if packs else _points(self.taps, self.channels, lanes)
         return [

@@ -6,6 +6,7 @@ from convscape.kernels.cpu.copy import copy_run
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch_run
 from convscape.kernels.cpu.gemm_pack import pack_block, places_of
+from convscape.kernels.cpu.gemm_segments import own_channels
 from convscape.kernels.cpu.jit import inlined, kernel, team
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS
@@ -31,10 +32,9 @@ def _blocks(k_size, lanes, low, high):
 
     They are cut in two halves first, for two threads.
     """
-    lots = (k_size + lanes - 1) // lanes
     found = []
     for half in range(2):
-        k0, end = lots * half // 2 * lanes, min(lots * (half + 1) // 2 * lanes, k_size)
+        k0, end = own_channels(half, 2, k_size, lanes, True, True)
         while k0 < end:
             width = block_vectors(end - k0, lanes) * lanes
             if low <= k0 < high:
@@ -131,8 +131,7 @@ def pack_part(part, parts, places, sizes, strides, flip, taps, channels, lanes, 
     c_size, k_size = channels
     points, pieces, most = form_of(taps)
     packed = scratch((taps + 1) * most * WIDEST * lanes, weight)
-    lots = (k_size + lanes - 1) // lanes
-    low, high = lots * part // parts * lanes, lots * (part + 1) // parts * lanes
+    low, high = own_channels(part, parts, k_size, lanes, True, True)
     for block in _blocks(k_size, lanes, low, high):
         to = points * pieces * c_size * block[0]
         for c0 in range(0, c_size, most):
@@ -174,14 +173,10 @@ def multiply_part(
     made, y = at_address(places[2], sizes[2], bias), at_address(places[3], sizes[3], bias)
     c_size, k_size = channels
     first, last, per_image = lines
-    k_low, k_high = 0, k_size
+    k_low, k_high = own_channels(part, parts, k_size, lanes, not by_lines, True)
     if by_lines:
         many = last - first
         first, last = first + many * part // parts, first + many * (part + 1) // parts
-    else:
-        lots = (k_size + lanes - 1) // lanes
-        k_low, k_high = lots * part // parts * lanes, lots * (part + 1) // parts * lanes
-        k_high = min(k_high, k_size)
     if first == last or k_low == k_high:
         return
     points, pieces, most = form_of(taps)

@@ -12,9 +12,20 @@ from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.bound import Bound, Launch, Result
 from convscape.kernels.cpu.clip import limit
 from convscape.kernels.cpu.layout import Array, flat, is_channels_last, lies_last, padded, plain
+from convscape.kernels.cpu.simd import ROWS
 
 X, WEIGHT, MADE, Y, BIAS, ROOM = range(6)
 """Addresses that launches are told: MADE is what was made of constant weights, ROOM a workspace."""
+
+
+_TILES = 17 * ROWS  # of one thread at once: their products with a block are 918 KiB
+_TILE = 3  # what a tile's transform costs, in kernels of as many input channels
+
+
+def division(tiles: int, channels: int, threads: int) -> tuple[bool, int]:
+    """Whether threads divide tiles, not output channels; and how many tiles are taken at once."""
+    by_tiles = tiles * _TILE > channels
+    return by_tiles, _TILES * threads if by_tiles else _TILES
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -15,19 +15,18 @@ import numpy as np
 from convscape.kernels.cpu.bound import Launch, lies_at, place
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch_run
+from convscape.kernels.cpu.gemm_segments import own_channels
 from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add_few, multiply_few
-from convscape.kernels.cpu.winograd_call import BIAS, WEIGHT, X, Y
+from convscape.kernels.cpu.winograd_call import BIAS, WEIGHT, X, Y, division
 from convscape.kernels.cpu.winograd_form import Form
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
 from convscape.kernels.cpu.winograd_tiles import spread_input, store_tile
 from convscape.kernels.cpu.winograd_transforms import edge_of, points_of
 
 _DEPTH = 32  # input channels of one piece of a sum: longer ones lose digits
-_TILE = 3  # what a tile's transform costs, in kernels of as many input channels
-_TILES = 17 * ROWS  # tiles of one thread at once: their products with a block are 918 KiB
 
 
 @team
@@ -47,13 +46,10 @@ def _multiply_part(
     _, h_size, w_size = grid
     edge, many_points = edge_of(form), points_of(form)
     down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
-    k0, end = 0, k_size
+    k0, end = own_channels(part, parts, k_size, lanes, not by_tiles, True)
     if by_tiles:
         many = last - first
         first, last = first + many * part // parts, first + many * (part + 1) // parts
-    else:
-        lots = (k_size + lanes - 1) // lanes
-        k0, end = lots * part // parts * lanes, min(lots * (part + 1) // parts * lanes, k_size)
     count = last - first
     if k0 == end or count == 0:
         return
@@ -139,8 +135,7 @@ def launches(
     """
     lanes, bias = SIMD.lanes(dtype.itemsize), lies_at(BIAS, channels[1], dtype)
     tiles = form.tiles(grid[0], grid[1:])
-    by_tiles = tiles * _TILE > channels[1]
-    most = _TILES * threads if by_tiles else _TILES
+    by_tiles, most = division(tiles, channels[1], threads)
     chunk = -(-tiles // -(-tiles // most))  # chunks of one size
     return [
         Launch(
