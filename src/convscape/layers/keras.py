@@ -1,7 +1,8 @@
 """Keras layers on this package's kernels: drop-in for `keras.layers`, on Keras's torch backend.
 
-Each subclasses Keras's own layer of the same name and replaces `call` alone, so that every
-argument, default, initializer, regularizer and constraint, and saving and loading, are Keras's.
+Each subclasses Keras's own layer of the same name and replaces `call`, so that every argument,
+default, initializer, regularizer and constraint, and saving and loading, are Keras's; what Keras
+does around a call is done where it does anything (`convscape.layers.keras_call`).
 What the kernels do not cover (a mask, renorm, another rank of data) Keras's own `call` computes.
 """
 
@@ -13,6 +14,7 @@ import torch
 from convscape import ops
 from convscape.arithmetic.dialects import window
 from convscape.arithmetic.errors import InputError
+from convscape.layers.keras_call import TYPES, Direct
 
 if keras.config.backend() != "torch":
     raise InputError(
@@ -22,12 +24,8 @@ if keras.config.backend() != "torch":
     )
 
 
-_WIDE = (torch.float32, torch.float64)
-_TYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
 @keras.saving.register_keras_serializable(package="convscape")
-class Conv2D(keras.layers.Conv2D):  # type: ignore[misc]
+class Conv2D(Direct, keras.layers.Conv2D):  # type: ignore[misc]
     """Two-dimensional convolution with `keras.layers.Conv2D`'s arguments and defaults.
 
     y = activation(kernel * x + bias), with TensorFlow's rule for `padding="same"`.
@@ -70,7 +68,7 @@ class Conv2D(keras.layers.Conv2D):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable(package="convscape")
-class Conv2DTranspose(keras.layers.Conv2DTranspose):  # type: ignore[misc]
+class Conv2DTranspose(Direct, keras.layers.Conv2DTranspose):  # type: ignore[misc]
     """Two-dimensional transposed convolution, `keras.layers.Conv2DTranspose`'s arguments.
 
     y = activation(the input gradient of a convolution with this kernel, applied to x, + bias).
@@ -124,7 +122,7 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable(package="convscape")
-class MaxPooling2D(keras.layers.MaxPooling2D):  # type: ignore[misc]
+class MaxPooling2D(Direct, keras.layers.MaxPooling2D):  # type: ignore[misc]
     """Maximum pooling with `keras.layers.MaxPooling2D`'s arguments and defaults.
 
     Args:
@@ -149,7 +147,7 @@ class MaxPooling2D(keras.layers.MaxPooling2D):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable(package="convscape")
-class AveragePooling2D(keras.layers.AveragePooling2D):  # type: ignore[misc]
+class AveragePooling2D(Direct, keras.layers.AveragePooling2D):  # type: ignore[misc]
     """Average pooling with `keras.layers.AveragePooling2D`'s arguments and defaults.
 
     Args:
@@ -174,7 +172,7 @@ class AveragePooling2D(keras.layers.AveragePooling2D):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable(package="convscape")
-class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
+class BatchNormalization(Direct, keras.layers.BatchNormalization):  # type: ignore[misc]
     """Batch normalization with `keras.layers.BatchNormalization`'s arguments and defaults.
 
     y = gamma (x - mean) / sqrt(var + epsilon) + beta; training uses the batch's statistics and
@@ -201,7 +199,7 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
         if mask is not None or self.renorm:
             return super().call(inputs, training=training, mask=mask)
         x = inputs if isinstance(inputs, torch.Tensor) else keras.ops.convert_to_tensor(inputs)
-        if x.dtype not in _WIDE:  # like Keras: half precision is normalized in float32
+        if x.dtype not in TYPES.values():  # like Keras: half precision is normalized in float32
             x = x.to(torch.promote_types(x.dtype, torch.float32))
         gamma = _as(self.gamma, x) if self.scale else None
         beta = _as(self.beta, x) if self.center else None
@@ -217,7 +215,7 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
                 x, mean.to(x.dtype), var.to(x.dtype), gamma, beta, False, eps=self.epsilon
             )
         y = y.movedim(1, self.axis) if moved else y
-        same = y.dtype == _TYPES.get(self.compute_dtype)
+        same = y.dtype == TYPES.get(self.compute_dtype)
         return y if same else keras.ops.cast(y, self.compute_dtype)
 
 
