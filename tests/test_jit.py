@@ -4,6 +4,7 @@ import pkgutil
 from collections.abc import Iterator
 from dis import get_instructions
 from importlib import import_module
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
@@ -26,9 +27,23 @@ def _thrice(a: int) -> int:
     return _plus((0, a), 1) + _plus((a, 0), a) + _plus((a, a), 2)
 
 
+@pytest.fixture(autouse=True)
+def nothing_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that holds none of these, whoever ran them before."""
+    for function in (_plus, _thrice):
+        monkeypatch.setattr(cast(Any, function)._cache._cache_file, "_cache_path", str(tmp_path))
+
+
 def test_a_literal_argument_is_no_other_version() -> None:
     assert _thrice(5) == 1 + 10 + 7
     assert len(cast(Any, _plus).overloads) == 1
+
+
+def test_of_what_kernels_call_no_machine_code_is_made() -> None:
+    assert _thrice(5) == 1 + 10 + 7
+    (inner,), (outer,) = (cast(Any, f).overloads.values() for f in (_plus, _thrice))
+    assert inner.library.get_pointer_to_function(inner.fndesc.llvm_func_name) == 0
+    assert outer.library.get_pointer_to_function(outer.fndesc.llvm_func_name) != 0
 
 
 def test_what_kernels_call_refuses_python_and_says_how() -> None:

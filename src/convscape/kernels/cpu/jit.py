@@ -10,9 +10,40 @@ from typing import Any, TypeVar, cast
 
 from numba import config, types
 from numba.core.caching import IndexDataCacheFile
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Linked(JITCodeLibrary):  # type: ignore[misc]  # Numba has no types
+    """Optimized code that becomes part of what calls it: no machine code is made of it alone."""
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+    def get_pointer_to_function(self, _: str) -> int:
+        """None: it is nowhere in memory."""
+        self._ensure_finalized()
+        return 0
+
+    def serialize_using_object_code(self) -> Any:
+        """What is kept of it: there is no object code."""
+        return self.serialize_using_bitcode()
+
+    @property
+    def codegen(self) -> Any:
+        """For Numba's `get_executable`, which would tell the machine code its environment."""
+        return _Nowhere
+
+
+class _Nowhere:
+    @staticmethod
+    def set_env(*_: Any) -> None:
+        """Nothing: there is no code that could look into an environment."""
 
 
 class _Compiled(CPUDispatcher):  # type: ignore[misc]  # Numba has no types
@@ -21,12 +52,25 @@ class _Compiled(CPUDispatcher):  # type: ignore[misc]  # Numba has no types
     Numba makes one more where another kernel calls it with a literal number: the same code again.
     """
 
+    library: type = JITCodeLibrary
+
+    def compile(self, sig: Any) -> Any:
+        with global_compiler_lock:
+            codegen = self.targetctx.codegen()
+            before, codegen._library_class = codegen._library_class, self.library
+            try:
+                return super().compile(sig)
+            finally:
+                codegen._library_class = before
+
     def get_call_template(self, args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
         return super().get_call_template(tuple(types.unliteral(a) for a in args), kws)
 
 
 class _Inner(_Compiled):
     """One that has no entry from Python: of a small function it is most of what is compiled."""
+
+    library = _Linked
 
     def __call__(self, *_: Any, **__: Any) -> Any:
         raise TypeError(f"{self.py_func.__name__} is for kernels to call; from Python, use py_func")
