@@ -357,6 +357,21 @@ def test_a_shape_that_a_layer_was_not_built_for_is_refused_as_keras_refuses_it(
     assert any(isinstance(found, str) for found in results)
 
 
+def test_settings_that_change_behind_a_call_hold_from_the_next_on() -> None:
+    layer, x = layers.BatchNormalization(), torch.tensor(data(2, 6, 6, 4))
+    assert layer(x).dtype == layer(x).dtype == torch.float32
+    layer.activity_regularizer = keras.regularizers.L2(1.0)
+    layer(x)
+    assert len(layer.losses) == 1
+    layer.activity_regularizer = None
+    layer.dtype_policy = "mixed_bfloat16"
+    assert layer(x).dtype == torch.bfloat16
+    layer.dtype_policy = "float32"
+    layer.input_spec = keras.InputSpec(ndim=3)
+    with pytest.raises(ValueError, match="expected ndim=3, found ndim=4"):
+        layer(x)
+
+
 def test_losses_of_an_earlier_call_are_forgotten() -> None:
     layer, x = layers.BatchNormalization(activity_regularizer="l2"), torch.tensor(data(2, 6, 6, 4))
     layer(x)

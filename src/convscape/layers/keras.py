@@ -14,7 +14,7 @@ import torch
 from convscape import ops
 from convscape.arithmetic.dialects import window
 from convscape.arithmetic.errors import InputError
-from convscape.layers.keras_call import TYPES, Direct
+from convscape.layers.keras_call import TYPES, Direct, values
 
 if keras.config.backend() != "torch":
     raise InputError(
@@ -201,28 +201,27 @@ class BatchNormalization(Direct, keras.layers.BatchNormalization):  # type: igno
         x = inputs if isinstance(inputs, torch.Tensor) else keras.ops.convert_to_tensor(inputs)
         if x.dtype not in TYPES.values():  # like Keras: half precision is normalized in float32
             x = x.to(torch.promote_types(x.dtype, torch.float32))
-        gamma = _as(self.gamma, x) if self.scale else None
-        beta = _as(self.beta, x) if self.center else None
-        moved = self.axis not in (1, 1 - x.dim())
-        x = x.movedim(self.axis, 1) if moved else x
-        mean, var = self.moving_mean.value, self.moving_variance.value
+        given = self.gamma if self.scale else None, self.beta if self.center else None
+        gamma, beta, mean, var = values(*given, self.moving_mean, self.moving_variance)
+        gamma, beta = _as(gamma, x), _as(beta, x)
         if training and self.trainable:
             y = ops.batch_norm_training(
-                x, mean, var, gamma, beta, self.epsilon, decay=self.momentum, correction=0
-            )
+                x, mean, var, gamma, beta, self.epsilon, decay=self.momentum, correction=0,
+                axis=self.axis,
+            )  # fmt: skip
         else:
             y = ops.batch_norm(
-                x, mean.to(x.dtype), var.to(x.dtype), gamma, beta, False, eps=self.epsilon
-            )
-        y = y.movedim(1, self.axis) if moved else y
+                x.movedim(self.axis, 1), _as(mean, x), _as(var, x), gamma, beta, False,
+                eps=self.epsilon,
+            )  # fmt: skip
+            y = y.movedim(1, self.axis)
         same = y.dtype == TYPES.get(self.compute_dtype)
         return y if same else keras.ops.cast(y, self.compute_dtype)
 
 
-def _as(variable: Any, x: torch.Tensor) -> torch.Tensor:
-    """A variable's tensor in the data's type."""
-    value: torch.Tensor = variable.value
-    return value if value.dtype == x.dtype else value.to(x.dtype)
+def _as(value: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor | None:
+    """A parameter in the data's type."""
+    return value if value is None or value.dtype == x.dtype else value.to(x.dtype)
 
 
 def _channels_first(inputs: Any, data_format: str) -> torch.Tensor:

@@ -1,20 +1,55 @@
 """The call of a Keras layer, without what Keras would look for in vain.
 
 `keras.layers.Layer.__call__` binds arguments to a signature, flattens them for nested ones, opens
-name scopes, and looks for symbols, masks and scopes: a tenth of a millisecond, in which a small
-layer's kernel is done. Of a layer that is built and given one plain tensor of its own type there
-remain the errors about its shape, which Keras raises, and the training flag, which layers pass on
-in Keras's call context. Wherever anything else may hold, Keras's own call runs.
+name scopes, and looks for symbols, masks and scopes: a tenth of a millisecond, and several behind a
+kernel that has taken Python's code out of the caches. Of a layer that is built and given one plain
+tensor of its own type there remain the errors about its shape, which Keras raises, and the training
+flag, which layers pass on in Keras's call context. Wherever anything else may hold, Keras's own
+call runs.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import torch
-from keras.src.backend import get_autocast_scope  # there is no public name for it
+from keras.src.backend import (  # what tells these scopes has no public name
+    get_autocast_scope,
+    in_stateless_scope,
+)
 
 TYPES = {"float32": torch.float32, "float64": torch.float64}
 """What the kernels compute in, by Keras's names."""
+
+
+class _Settled(NamedTuple):
+    """What a layer's settings say, once for as long as they are the same objects.
+
+    Args:
+        policy: The settings' type policy.
+        spec: What Keras asks of the input.
+        dtype: The type of the input, of the variables and of what is computed, or None where
+            Keras's own call is needed.
+        ranks: How many axes an input may have.
+        axes: Sizes that axes must have.
+    """
+
+    policy: Any
+    spec: Any
+    dtype: torch.dtype | None
+    ranks: tuple[int | None, ...]
+    axes: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, layer: Any) -> "_Settled":
+        """A layer's."""
+        policy, spec = layer.dtype_policy, layer.input_spec
+        known = type(spec) is keras.InputSpec and spec.shape is spec.dtype is spec.max_ndim is None
+        # A map of policies changes and remains the same object.
+        fixed = type(policy) is keras.DTypePolicy and policy.variable_dtype == policy.compute_dtype
+        if not known or not fixed or getattr(layer, "_remat_mode", None):
+            return cls(policy, spec, None, (), ())
+        axes = tuple((axis, size) for axis, size in spec.axes.items() if size is not None)
+        return cls(policy, spec, TYPES.get(policy.compute_dtype), (spec.ndim, spec.min_ndim), axes)
 
 
 class Direct:
@@ -37,6 +72,13 @@ class Direct:
             layer._maybe_reset_call_context()
 
 
+def values(*variables: Any) -> list[Any]:
+    """The tensors of variables, and None for None: their `value`, whose scopes are asked once."""
+    if in_stateless_scope() or get_autocast_scope() is not None:
+        return [None if v is None else v.value for v in variables]
+    return [None if v is None else v._value for v in variables]
+
+
 def _told(layer: Any, kwargs: dict[str, Any]) -> bool:
     """Whether nothing is given by name but the training flag, to a layer that has one."""
     if not kwargs:
@@ -47,25 +89,21 @@ def _told(layer: Any, kwargs: dict[str, Any]) -> bool:
 
 def _plain(layer: Any, x: torch.Tensor) -> bool:
     """Whether Keras has nothing to build, convert, record, or look at beside the numbers."""
-    dtype = layer.compute_dtype
+    if not layer.built or layer.activity_regularizer is not None or not x.is_cpu:
+        return False
+    settled = layer.__dict__.get("_settled")
+    if (
+        settled is None
+        or settled.policy is not layer.dtype_policy
+        or settled.spec is not layer.input_spec
+    ):
+        settled = layer.__dict__["_settled"] = _Settled.of(layer)
+    shape = x.shape
     return (
-        layer.built
-        and TYPES.get(dtype) is x.dtype
-        and layer.variable_dtype == dtype
-        and _fits(layer.input_spec, x)
+        settled.dtype is x.dtype
+        and len(shape) in settled.ranks
+        and all(shape[axis] == size for axis, size in settled.axes)
         and not hasattr(x, "_keras_mask")
-        and layer.activity_regularizer is None
-        and not getattr(layer, "_remat_mode", None)
         and get_autocast_scope() is None
         and keras.distribution.distribution() is None
-    )
-
-
-def _fits(spec: Any, x: torch.Tensor) -> bool:
-    """Whether x is what a layer was built for, in its rank and the sizes of its axes."""
-    if type(spec) is not keras.InputSpec or x.dim() not in (spec.ndim, spec.min_ndim):
-        return False
-    shape = x.shape
-    return all(size is None or shape[axis] == size for axis, size in spec.axes.items()) and (
-        spec.shape is spec.dtype is spec.max_ndim is None
     )

@@ -103,6 +103,7 @@ def batch_norm_training(
     *,
     decay: float,
     correction: int,
+    axis: int = 1,
     algorithm: str = "auto",
 ) -> torch.Tensor:
     """Normalize with the batch's statistics, and record them in this package's convention.
@@ -110,7 +111,7 @@ def batch_norm_training(
     It is `batch_norm_moments` followed by `update_moments`, as one call.
 
     Args:
-        x: (N, C) or (N, C, ...), floating-point.
+        x: (N, C) or (N, C, ...), floating-point; or another order, see `axis`.
         running_mean: (C,), updated in place; or None.
         running_var: (C,), updated in place; or None.
         weight: gamma, (C,), or None for 1.
@@ -118,13 +119,15 @@ def batch_norm_training(
         eps: Added to the variance.
         decay: What a running statistic keeps: Keras's momentum, 1 - PyTorch's.
         correction: 1 stores the unbiased variance (PyTorch), 0 the biased one (Keras).
+        axis: The channel axis of x and y: 1 (PyTorch), -1 (Keras), or any other.
         algorithm: "auto", or a name from `convscape.kernels.explain`.
 
     Returns:
         y, like x and in x's memory order.
 
     Raises:
-        InputError: Ranks, dtypes or shapes that do not fit, or an algorithm that refuses.
+        InputError: Ranks, dtypes or shapes that do not fit, an axis that x has not, or an algorithm
+            that refuses.
 
     Example:
         >>> mean = torch.zeros(1)
@@ -138,13 +141,14 @@ def batch_norm_training(
     """
     if not torch.compiler.is_compiling():
         tensors = x, weight, bias, None, running_mean, running_var
-        plan = plan_of(*tensors, MOMENTS, algorithm)
+        plan = plan_of(*tensors, MOMENTS, algorithm, axis)
         if plan.kernels is not None:
             return _train(plan, *tensors, eps, decay, correction, False)
+    x = x.movedim(axis, 1)
     y, mean, var = batch_norm_moments(x, weight, bias, eps, algorithm=algorithm)
     count = x.numel() // max(1, x.shape[1])
     update_moments(running_mean, running_var, mean, var, count, decay=decay, correction=correction)
-    return y
+    return y.movedim(1, axis)
 
 
 def batch_norm_moments(
@@ -267,7 +271,7 @@ def _moments(
 ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Y with the batch's statistics, and those: NaN where the batch is empty."""
     if plan.count == 0:
-        found = torch.full((2, x.shape[1]), torch.nan, dtype=torch.float64)
+        found = torch.full((2, x.shape[plan.axis]), torch.nan, dtype=torch.float64)
         record(mean, var, found, blend)
         return _finish(x.clone(), residual, relu), found
     return _normalize(plan, x, weight, bias, residual, mean, var, blend, eps, relu)

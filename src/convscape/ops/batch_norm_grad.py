@@ -31,20 +31,28 @@ class BatchNorm(Function):
         appended to the list `found`, the first two rows of (2 or more, C) in float64: as a result
         autograd would keep them, and make zeros for their gradient.
         """
-        y, moments = _normalized(x, weight, bias, residual, running, blend, eps, relu, plan)
+        lying = x if plan.axis == 1 else x.movedim(plan.axis, 1)
+        y, moments = _normalized(lying, weight, bias, residual, running, blend, eps, relu, plan)
         found.append(moments)
         if ctx is not None:
             # y tells what ReLU let through; without a residual that is computed again from x.
             kept = y if relu and residual is not None else None
             ctx.save_for_backward(x, weight, bias, kept)
             ctx.given = moments, eps, blend is not None, relu, plan.kernels
-        return y
+            ctx.axis = plan.axis
+        # Autograd forbids to change a view that was made in here; a detached one is none to it.
+        return y if plan.axis == 1 else y.movedim(1, plan.axis).detach()
 
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
         """The gradients of x, weight, bias and residual."""
         wanted = ctx.needs_input_grad
-        dx, passed, dweight, dbias = run(BatchNormGrad, dy, *ctx.saved_tensors, *ctx.given)
+        x, *others = ctx.saved_tensors
+        if ctx.axis != 1:
+            dy, x = dy.movedim(ctx.axis, 1), x.movedim(ctx.axis, 1)
+        dx, passed, dweight, dbias = run(BatchNormGrad, dy, x, *others, *ctx.given)
+        if ctx.axis != 1:
+            dx = dx.movedim(1, ctx.axis)
         if passed is None and wanted[3]:
             passed = dy
         return (

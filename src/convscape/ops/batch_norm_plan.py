@@ -32,6 +32,7 @@ class Plan:
         count: Values a channel.
         direct: Whether the kernels may be told the addresses of all tensors.
         given: Which there are of weight, bias, residual, running mean and variance.
+        axis: The channel axis; all else is said of the input with that moved to place 1.
         calls: What was bound, by all that it depends on beside.
     """
 
@@ -39,6 +40,7 @@ class Plan:
     count: int
     direct: bool
     given: tuple[bool, ...]
+    axis: int = 1
     calls: dict[Any, Any] = field(default_factory=dict)
 
 
@@ -47,26 +49,30 @@ _plans: dict[Any, Plan] = {}
 
 def plan_of(
     x: torch.Tensor, weight: Maybe, bias: Maybe, residual: Maybe, mean: Maybe, var: Maybe,
-    wanted: str, algorithm: str,
+    wanted: str, algorithm: str, axis: int = 1,
 ) -> Plan:  # fmt: skip
     """The plan, after all checks; what passed once is remembered, to keep a small call cheap."""
     others = weight, bias, residual, mean, var
     try:
-        key = kind(x), *[t if t is None else kind(t) for t in others], wanted, algorithm
+        key = kind(x), *[t if t is None else kind(t) for t in others], wanted, algorithm, axis
     except AttributeError:  # no tensors
         for name, t in zip(("input", *_NAMES), (x, *others), strict=True):
             if t is not None or name == "input":
                 check_tensor(t, name)
         raise
     found = _plans.get(key)
-    return found or remember(_plans, key, _planned(x, others, wanted, algorithm))
+    return found or remember(_plans, key, _planned(x, others, wanted, algorithm, axis))
 
 
 _NAMES = "weight", "bias", "residual", "running_mean", "running_var"
 
 
-def _planned(x: torch.Tensor, others: tuple[Maybe, ...], wanted: str, algorithm: str) -> Plan:
+def _planned(
+    x: torch.Tensor, others: tuple[Maybe, ...], wanted: str, algorithm: str, axis: int
+) -> Plan:
     weight, bias, residual, *running = others
+    if axis != 1:
+        axis, x = _moved(x, axis)
     channels = channels_of(x)
     check(channels, x, weight, bias, residual)
     if wanted == MOMENTS:
@@ -81,7 +87,19 @@ def _planned(x: torch.Tensor, others: tuple[Maybe, ...], wanted: str, algorithm:
     direct = hasattr(kernels, "bind") and has_memory(x) and all(
         t is None or _lies(t, x.stride() if t is residual else (1,), x) for t in others
     )  # fmt: skip
-    return Plan(kernels, x.numel() // max(1, x.shape[1]), direct, given)
+    return Plan(kernels, x.numel() // max(1, x.shape[1]), direct, given, axis)
+
+
+def _moved(x: torch.Tensor, axis: int) -> tuple[int, torch.Tensor]:
+    """The axis counted from the first, and the input with it in place 1."""
+    check_tensor(x, "input")
+    if not -x.dim() <= axis < x.dim():
+        raise InputError(
+            "axis must be one of the input's",
+            f"axis {axis}, input {tuple(x.shape)}",
+            f"use {-x.dim()} to {x.dim() - 1}",
+        )
+    return axis % x.dim(), x.movedim(axis, 1)
 
 
 def _lies(t: torch.Tensor, strides: tuple[int, ...], x: torch.Tensor) -> bool:
