@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from convscape.arithmetic import Geometry
@@ -135,3 +136,8 @@ def error(got: Any, exact: Any) -> float:
         return 0.0
     scale = max(float(exact.double().abs().max()), 1e-30)
     return float((got.double() - exact.double()).abs().max()) / scale
+
+
+def data(*shape: int, seed: int = 0) -> np.ndarray:
+    """Normal numbers in float32, as Keras takes them."""
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")

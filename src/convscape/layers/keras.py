@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import torch
+from keras.src.backend import in_stateless_scope  # it has no public name
 
 from convscape import ops
 from convscape.arithmetic.dialects import window
@@ -195,8 +196,8 @@ class BatchNormalization(Direct, keras.layers.BatchNormalization):  # type: igno
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalize; with a mask or `renorm` Keras's own layer computes."""
-        if mask is not None or self.renorm:
+        """Normalize; with a mask, `renorm` or variables elsewhere Keras's own layer computes."""
+        if mask is not None or getattr(self, "renorm", False) or in_stateless_scope():
             return super().call(inputs, training=training, mask=mask)
         x = inputs if isinstance(inputs, torch.Tensor) else keras.ops.convert_to_tensor(inputs)
         if x.dtype not in TYPES.values():  # like Keras: half precision is normalized in float32

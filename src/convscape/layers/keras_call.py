@@ -12,10 +12,7 @@ from typing import Any, NamedTuple
 
 import keras
 import torch
-from keras.src.backend import (  # what tells these scopes has no public name
-    get_autocast_scope,
-    in_stateless_scope,
-)
+from keras.src.backend import get_autocast_scope  # it has no public name
 
 TYPES = {"float32": torch.float32, "float64": torch.float64}
 """What the kernels compute in, by Keras's names."""
@@ -73,8 +70,12 @@ class Direct:
 
 
 def values(*variables: Any) -> list[Any]:
-    """The tensors of variables, and None for None: their `value`, whose scopes are asked once."""
-    if in_stateless_scope() or get_autocast_scope() is not None:
+    """The tensors of variables, and None for None; not where Keras keeps variables elsewhere.
+
+    Each is a variable's `value`, which looks for three scopes; here the one that is left is looked
+    for once.
+    """
+    if get_autocast_scope() is not None:
         return [None if v is None else v.value for v in variables]
     return [None if v is None else v._value for v in variables]
 
