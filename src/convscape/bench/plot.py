@@ -93,8 +93,10 @@ def _frame(axes: Any, entries: Sequence[dict[str, Any]], results: Results) -> No
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
     threads = results["threads"]
-    axes.set_xlabel(
+    # Below the whole figure: below the axes alone it would be cut off where names are long.
+    axes.figure.supxlabel(
         "time of the fastest peer over ours, logarithmic: right of 1 ours is faster\n"
         f"bar: geometric mean (its figure on the right); strokes: layers; "
-        f"{threads} thread{'s' * (threads > 1)}, {results['machine']['processor']}"
+        f"{threads} thread{'s' * (threads > 1)}, {results['machine']['processor']}",
+        fontsize="medium",
     )
