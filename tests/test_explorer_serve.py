@@ -109,7 +109,12 @@ def test_the_command_line_writes_a_page_with_its_setting(tmp_path: Path, capsys:
 
 
 def test_the_command_line_serves_and_ends_by_ctrl_c() -> None:
-    command = [sys.executable, "-c", "from convscape.cli import main; main()", "explore",
+    # Whoever runs the tests in the background may have had Ctrl-C ignored, which is inherited.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from convscape.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "explore",
                "5", "-k", "3", "--port", "0", "--no-browser"]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

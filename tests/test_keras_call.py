@@ -98,6 +98,8 @@ def test_only_a_plain_tensor_to_a_plain_layer_goes_past_keras(
     assert calls(torch.nn.Parameter(x)) == calls(keras.Input(x.shape[1:], batch_size=2)) == 1
     assert calls(x, dtype="mixed_bfloat16") == calls(x.bfloat16(), dtype="bfloat16") == 1
     assert calls(x, activity_regularizer="l2") == 1
+    if "filters" in config:  # a layer in the layer
+        assert calls(x, activation=keras.layers.ReLU()) == 2
     with keras.RematScope(mode="full"):
         assert calls(x) == 1
     layer = getattr(layers, name)(**config)

@@ -90,7 +90,7 @@ def _told(layer: Any, kwargs: dict[str, Any]) -> bool:
 
 def _plain(layer: Any, x: torch.Tensor) -> bool:
     """Whether Keras has nothing to build, convert, record, or look at beside the numbers."""
-    if not layer.built or layer.activity_regularizer is not None or not x.is_cpu:
+    if not layer.built or layer._layers or layer.activity_regularizer is not None or not x.is_cpu:
         return False
     settled = layer.__dict__.get("_settled")
     if (
