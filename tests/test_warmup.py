@@ -74,6 +74,9 @@ def test_after_it_a_new_process_compiles_nothing(tmp_path: Path) -> None:
     assert second.startswith("everything is there")
     assert str(copy) in second
     assert python(CALLS, tmp_path).splitlines()[-1] == "[]"
+    kept = {file.name.rpartition("-")[0] for file in copy.rglob("*.nbc")}
+    missing = [name for name in warmup.dispatchers() if ".".join(name.split(".")[-2:]) not in kept]
+    assert missing == [], "every kernel is reached"
 
 
 SIGNATURES = """
