@@ -134,7 +134,7 @@ def test_the_cheapest_that_can_is_chosen_and_every_row_explained() -> None:
     g = Geometry.of((8, 8), 3, in_channels=4, out_channels=4, groups=4)
     verdicts = explain(Problem("convolution", (1, 4, 8, 8), geometry=g))
     names = [v.algorithm.name for v in verdicts]
-    assert names == ["depthwise", "winograd", "winograd1d", "gemm", "framework", "reference"]
+    assert names == ["depthwise", "winograd", "winograd1d", "amx", "gemm", "framework", "reference"]
     assert [v.algorithm.name for v in verdicts if v.chosen] == ["depthwise"]
     for v in verdicts:
         assert (v.refusal is None) == (v.cost is not None and v.workspace is not None)
@@ -155,7 +155,7 @@ def test_a_named_algorithm_that_refuses_says_why() -> None:
     with pytest.raises(InputError, match="one input and one output channel a group"):
         choose(p, "depthwise")
     with pytest.raises(
-        InputError, match="known: auto, direct, depthwise, winograd, winograd1d, gemm"
+        InputError, match="known: auto, direct, depthwise, winograd, winograd1d, amx, gemm"
     ):
         choose(p, "fast")
 
@@ -187,7 +187,7 @@ def test_the_examples_run(module: str) -> None:
 
 def test_the_page_on_kernels_says_what_happens() -> None:
     page = Path(__file__).parents[1] / "docs" / "kernels.md"
-    result = doctest.testfile(str(page), module_relative=False)
+    result = doctest.testfile(str(page), False, optionflags=doctest.ELLIPSIS)
     assert result.attempted > 0
     assert result.failed == 0
 
@@ -226,7 +226,7 @@ def test_weights_that_are_arranged_already_cost_the_matrix_product_nothing() -> 
     g = Geometry.of((7, 7), 3, 1, 1, in_channels=512, out_channels=512)
     problem = Problem("convolution", (1, 512, 7, 7), geometry=g)
     assert choose(problem).name == "winograd"
-    assert choose(replace(problem, constant=True)).name == "gemm"
+    assert choose(replace(problem, constant=True)).name in ("gemm", "amx")  # on either unit
 
 
 # --- processes ---------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from torch import Tensor
 from convscape import ops
 from convscape.arithmetic.errors import InputError
 from convscape.kernels import TABLE, cpu
-from convscape.kernels.cpu import add, clip, memory, tape
+from convscape.kernels.cpu import add, amx, amx_unit, clip, memory, tape
 from convscape.kernels.cpu.threads import bind
 
 Version = tuple[str, tuple[Any, ...]]
@@ -134,9 +134,12 @@ def make_up(versions: Iterable[Version]) -> list[Version]:
 
 
 def dispatchers() -> dict[str, Any]:
-    """Every compiled function of the kernels, by its dotted name."""
+    """Every compiled function of the kernels that this CPU can run, by its dotted name."""
     found = {}
+    unable = f"{amx.__name__}_" if amx_unit.missing() else None
     for info in pkgutil.walk_packages(cpu.__path__, f"{cpu.__name__}."):
+        if unable and info.name.startswith(unable):
+            continue
         for name, value in vars(import_module(info.name)).items():
             if isinstance(value, CPUDispatcher) and value.__module__ == info.name:
                 found[f"{info.name}.{name}"] = value
@@ -167,6 +170,8 @@ def _networks(dtype: torch.dtype) -> None:
     ]  # fmt: skip
     if dtype == torch.float32:
         settings.append(((8, 32, 1, 3), 1, "winograd1d"))
+        if not amx_unit.missing():
+            settings.append(((8, 32, 1, 1), 1, "amx"))
     for shape, groups, algorithm in settings:
         weight = ops.ConstantWeight(torch.zeros(shape, dtype=dtype))
         given = x[:, : shape[1] * groups]

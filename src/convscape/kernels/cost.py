@@ -6,7 +6,10 @@ product's: 18 layers (2 to 112 cells a side, 3 to 2048 channels, batches 1 to 64
 within 15 %, 5x5 within 21 %; those of whole maps and along one axis follow, by the number of their
 points. On 26 3x3 layers and two threads the algorithm taken was the fastest or within 10 % of it,
 but for 3 of 78 problems. Along one axis (20 layers, weights constant or not, one and two threads of
-a Zen 5) it was the fastest or within 8 %, but for 4 of 80 (at most 22 %). Another CPU is faster or
+a Zen 5) it was the fastest or within 8 %, but for 4 of 80 (at most 22 %). The matrix unit's were
+fitted on a Xeon (AMX), to its times beside the matrix product's (44 layers, forward, constant and
+backward, one and two threads; a seventh added, so that doubtful ones stay with the other): of 264
+problems the slower one of the two was taken, and by more than 3 %, in 14. Another CPU is faster or
 slower, but seldom for one algorithm alone; `convscape bench explain --measure` shows both numbers
 side by side.
 """
@@ -19,11 +22,15 @@ from convscape.kernels.cpu.winograd_form import axis_form, axis_tiles, form_of
 LANES = 16
 """Of the widest vector; what idle lanes cost on a narrower one is less."""
 
+DEEP = 32
+"""Products that the matrix unit sums at once."""
+
 _ROWS = 6  # of the register tile
 _WIDE = 128  # pixels of an image from which on the weight gradient's columns are k, not c
 _WIDE_WITHOUT = 48  # the same where no cell is padded
 _CHUNK = 102  # tiles for which Winograd transforms the kernels once
 _CALL = 16_000  # nanoseconds of a call of the matrix product, as fitted
+_UNIT = 58_000  # nanoseconds of a call of the matrix unit, as fitted
 _START = 20_000  # nanoseconds of a call before the first product
 
 
@@ -51,6 +58,25 @@ def matrix_product(problem: Problem) -> int:
     products = rounded(taps, _ROWS) * c * rounded(k, LANES) * geometry.groups
     packing = 0 if problem.constant else 0.385 * weights
     return int(0.0181 * products + packing + 0.054 * moved) + _CALL
+
+
+def matrix_unit(problem: Problem) -> int:
+    """Products in whole tiles, splitting pixels and weights into parts, writing the results."""
+    if problem.direction == "weight_gradient":  # the matrix product's
+        return matrix_product(problem) + 1
+    geometry = geometry_of(problem)
+    c, k = _summed_and_made(problem)
+    outputs, (rows, columns) = geometry.outputs(problem.shape[2:]), geometry.kernel
+    forward = problem.direction == "forward"
+    # Cells of a line of the kernel that are neighbours in memory are one run of products.
+    together = columns if forward and geometry.windows[1].dilation == 1 else 1
+    deep = rows * columns // together * rounded(together * c, DEEP)
+    pixels = problem.shape[0] * prod(outputs)
+    made = problem.shape[0] * k * prod(outputs if forward else problem.shape[2:])
+    weights = 0 if problem.constant else prod(geometry.weight_shape)
+    products = rounded(pixels, LANES) * deep * rounded(k, LANES)
+    moved = 0.46 * pixels * deep + 0.49 * made + 1.7 * weights
+    return int(0.00905 * products + moved) + _UNIT
 
 
 def winograd(problem: Problem) -> int:

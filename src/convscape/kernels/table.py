@@ -2,6 +2,7 @@
 
 from convscape.kernels import cost, workspace
 from convscape.kernels.algorithm import Algorithm, Problem, geometry_of
+from convscape.kernels.cpu import amx_unit
 
 
 def _compiled(problem: Problem) -> str | None:
@@ -58,6 +59,14 @@ def _winograd_axis(problem: Problem) -> str | None:
     return _transformed(problem)
 
 
+def _matrix_unit(problem: Problem) -> str | None:
+    if geometry_of(problem).groups != 1:
+        return "computes all channels together, not in groups"
+    if problem.dtype == "float64":
+        return "computes in float32: numbers are taken in three parts of 8 bits"
+    return amx_unit.missing() or _two_axes(problem)
+
+
 def _never(_: Problem) -> str | None:
     return None
 
@@ -77,6 +86,11 @@ TABLE: tuple[Algorithm, ...] = (
         "winograd1d", "convolution", "convscape.kernels.cpu.winograd_axis",
         _winograd_axis, cost.winograd_axis, workspace.winograd_axis,
         "S. Winograd, Arithmetic Complexity of Computations, SIAM 1980", exact=False,
+    ),
+    Algorithm(
+        "amx", "convolution", "convscape.kernels.cpu.amx",
+        _matrix_unit, cost.matrix_unit, workspace.matrix_unit,
+        "G. Henry, P. T. P. Tang and A. Heinecke, arXiv 1904.06376", exact=False,
     ),
     Algorithm(
         "gemm", "convolution", "convscape.kernels.cpu.gemm",

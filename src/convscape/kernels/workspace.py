@@ -3,7 +3,7 @@
 from math import prod
 
 from convscape.kernels.algorithm import Problem, geometry_of
-from convscape.kernels.cost import LANES, rounded
+from convscape.kernels.cost import DEEP, LANES, rounded
 from convscape.kernels.cpu.winograd_form import LEAST, NEAR, axis_form, axis_tiles, form_of
 
 ITEMSIZE = {"float32": 4, "float64": 8}
@@ -12,6 +12,7 @@ _TILES = 102  # tiles that are taken at once where kernels' points are made bloc
 _BLOCK = 64  # output channels of a block
 _DEPTH = 32  # input channels of a piece of its sums
 _ROWS = 6  # of the register tile
+_PANELS = 768 << 10  # bytes of pixels' panels
 
 
 def matrix_product(problem: Problem) -> int:
@@ -21,6 +22,16 @@ def matrix_product(problem: Problem) -> int:
     columns = rounded(geometry.out_channels // groups, LANES)
     cells = _padded_cells(problem) + prod(geometry.weight_shape[1:]) * groups * columns
     return cells * ITEMSIZE.get(problem.dtype, 8)
+
+
+def matrix_unit(problem: Problem) -> int:
+    """The padded channels-last input; panels of all weights, and of a chunk of pixels."""
+    geometry = geometry_of(problem)
+    columns = geometry.kernel[1] if geometry.windows[1].dilation == 1 else 1
+    runs = prod(geometry.kernel) // columns
+    deep = runs * rounded(columns * geometry.in_channels, DEEP)
+    panels = 6 * deep * rounded(geometry.out_channels, LANES)
+    return 4 * _padded_cells(problem) + panels + _PANELS
 
 
 def winograd(problem: Problem) -> int:

@@ -4,6 +4,7 @@ A small convolution takes as long as the Python around it. So a call is divided:
 the way, the sizes and the strides, and what is left to do wants to know where the memory lies.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -94,14 +95,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Padded:
-    """A `Call` whose input is padded first.
+    """A `Call`, or what is told the same, whose input is padded first.
 
     Args:
         call: What multiplies.
         pads: What pads.
     """
 
-    call: Call
+    call: Callable[..., None]
     pads: Pads
 
     def __call__(
