@@ -13,7 +13,7 @@ import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import memory as workspace
-from convscape.kernels.cpu.amx_pack import packed, panels_of, runs_of
+from convscape.kernels.cpu.amx_pack import packed, packing, panels_of, runs_of
 from convscape.kernels.cpu.amx_pixels import correlate_part
 from convscape.kernels.cpu.amx_tiles import BLOCK
 from convscape.kernels.cpu.amx_way import way_of
@@ -134,7 +134,9 @@ class Call:
 
     Args:
         threads: Threads to use.
-        panels: Bytes of the panels that threads make of the weights; 0 where they are given.
+        packing: What makes the weights' panels beforehand, where they are neither given nor made
+            by each thread.
+        panels: Bytes of the panels; 0 where they are given.
         room: Bytes that the threads work in.
         no_bias: Zeros, in whole blocks.
         numbers: Arguments of the kernel: sizes to way.
@@ -142,10 +144,10 @@ class Call:
     """
 
     def __init__(
-        self, threads: int, panels: int, room: int, no_bias: Array, numbers: tuple[Any, ...],
-        table: Array,
+        self, threads: int, packing: Launch | None, panels: int, room: int, no_bias: Array,
+        numbers: tuple[Any, ...], table: Array,
     ) -> None:  # fmt: skip
-        self._threads, self._panels, self._room = threads, panels, room
+        self._threads, self._packing, self._panels, self._room = threads, packing, panels, room
         self._no_bias, self._numbers, self._table = no_bias, numbers, table
         self._launches = Clipped(self._launch)
 
@@ -161,6 +163,8 @@ class Call:
         memory = workspace.empty(self._panels + self._room, np.uint8)
         room = workspace.address(memory)
         made = room + self._room if self._panels else panels
+        if self._packing is not None:
+            self._packing(weight, made)
         self._launches(relu)(x, weight, made, y, room, workspace.address(added))
 
     def _launch(self, limits: tuple[float, float]) -> Launch:
@@ -178,15 +182,15 @@ def _call_of(
     """How an input of so many elements is multiplied; strides are None for given panels."""
     threads = threads if products.multiplications >= _SPLIT_FROM else 1
     _, k, c, r, s = products.shape
-    fresh = strides is not None
+    given = strides is None
     deep = max(int(prod(runs_of(line, c)[1:])) for line in products.table)
-    way = way_of(products, deep, fresh, elements, threads)
-    panels = panels_of(products)
-    if fresh:
-        panels = way.panels(panels, threads)
+    way = way_of(products, deep, given, elements, threads)
+    panels = way.panels(panels_of(products), threads)
+    first = None
+    if not given and not way.fresh:
+        first = packing(weights, strides, products, panels, threads)
     sizes = elements, weights, panels, outputs, way.room
     numbers = sizes, strides or (0, 0, 0, 0), (k, c, r, s), tuple(way)
     none = np.zeros(-(-k // BLOCK) * BLOCK, np.float32)
-    return Call(
-        threads, 2 * panels if fresh else 0, threads * way.room, none, numbers, products.table
-    )
+    made = 0 if given else 2 * panels
+    return Call(threads, first, made, threads * way.room, none, numbers, products.table)

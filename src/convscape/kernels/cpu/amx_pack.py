@@ -10,6 +10,7 @@ import numpy as np
 
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.amx_tiles import BLOCK, DEEP, PANEL, PART, SIDE, split
+from convscape.kernels.cpu.bound import Launch, lies_at, place
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch
 from convscape.kernels.cpu.gemm_pack import pack_block, places_of
@@ -22,10 +23,9 @@ from convscape.kernels.cpu.gemm_problem import (
     TAPS_S,
     Products,
 )
-from convscape.kernels.cpu.jit import entry, kernel, team
+from convscape.kernels.cpu.jit import entry, inlined, kernel, team
 from convscape.kernels.cpu.layout import Array, flat
 from convscape.kernels.cpu.scratch import at_address, scratch
-from convscape.kernels.cpu.threads import launch
 from convscape.kernels.cpu.transpose import turn_square
 
 _AHEAD = 4 * DEEP  # input channels ahead that are asked for: their lines lie far apart
@@ -61,7 +61,7 @@ def is_straight(strides, shape):
     return (strides[0] == 1 or strides[1] == 1) and k_size % SIDE == 0 and c_size % DEEP == 0
 
 
-@kernel
+@inlined
 def _straight(weight, at, sk, sc, turned, panels, to):
     """One panel of `SIDE` output channels and `DEEP` input channels, from at on."""
     if sk == 1:
@@ -70,14 +70,13 @@ def _straight(weight, at, sk, sc, turned, panels, to):
             fetch(weight, at + (_AHEAD + SIDE + j) * sc)
             split(weight, at + j * sc, at + (SIDE + j) * sc, panels, to + j * DEEP)
         return
-    for i in range(SIDE):  # the parts of a channel's weights side by side, then turned
+    for i in range(SIDE):
         fetch(weight, at + i * sk + _AHEAD)
         fetch(weight, at + i * sk + _AHEAD + SIDE)
-        split(weight, at + i * sk, at + i * sk + SIDE, turned, i * DEEP)
-    pairs = at_address(turned.ctypes.data, PANEL // 2, weight)
-    out = at_address(panels.ctypes.data + 2 * to, PANEL // 2, weight)
-    for part in range(3):
-        turn_square(pairs, part * PART // 2, SIDE, out, part * PART // 2, SIDE)
+    turn_square(weight, at, sk, turned, 0, SIDE)
+    turn_square(weight, at + SIDE, sk, turned, SIDE * SIDE, SIDE)
+    for j in range(SIDE):
+        split(turned, j * SIDE, (SIDE + j) * SIDE, panels, to + j * DEEP)
 
 
 @kernel
@@ -125,7 +124,7 @@ def pack_columns(weight, strides, shape, product, first, low, high, line, turned
         low: The first block.
         high: Behind the last one.
         line: What `fill_line` has filled; behind that, room for one block of products.
-        turned: Room for a panel.
+        turned: Room for a block of `SIDE` channels' weights.
         panels: Filled.
         to: Where the first tile's panels begin.
         step: From there to the second tile's.
@@ -177,7 +176,7 @@ def _pack_part(part, parts, weight, strides, shape, table, place, count):
     k_size, c_size, r_size, s_size = shape
     begins = begins_of(table, (k_size + SIDE - 1) // SIDE, c_size)
     line = scratch((r_size * s_size * c_size + DEEP) * BLOCK, weight)
-    turned = scratch(PANEL, panels)
+    turned = scratch(PART, weight)
     places = places_of(c_size, c_size, r_size * s_size, SIDE)
     blocks = (k_size + BLOCK - 1) // BLOCK
     for block in range(blocks * part // parts, blocks * (part + 1) // parts):
@@ -190,13 +189,29 @@ def panels_of(products: Products) -> int:
     return -(-k // SIDE) * PANEL * sum(int(prod(runs_of(line, c)[1:])) for line in products.table)
 
 
+def packing(
+    size: int, strides: tuple[int, ...], products: Products, count: int, threads: int
+) -> Launch:
+    """What makes the panels of all weights, told where the weights and the panels begin.
+
+    Args:
+        size: Elements of the weights' memory, in which (k, c, r, s) have these strides.
+        strides: See `size`.
+        products: Where everything lies.
+        count: Numbers of the panels.
+        threads: Threads to use.
+    """
+    weight = lies_at(0, size, np.float32)
+    threads = threads if prod(products.shape) >= _SPLIT_FROM else 1
+    return Launch(
+        _pack_part, threads, weight, strides, products.shape[1:], products.table, place(1), count
+    )
+
+
 def packed(weight: Array, products: Products, threads: int) -> Array:
     """The panels of weights (k, c, r, s), any strides."""
     out = workspace.empty(panels_of(products), np.uint16)
     memory, strides = flat(weight)
-    threads = threads if weight.size >= _SPLIT_FROM else 1
-    launch(
-        _pack_part, threads, memory, strides, weight.shape, products.table, workspace.address(out),
-        len(out),
-    )  # fmt: skip
+    make = packing(memory.size, strides, products, len(out), threads)
+    make(workspace.address(memory), workspace.address(out))
     return out

@@ -13,6 +13,7 @@ from convscape.kernels.cpu.amx_tiles import (
     BLOCK,
     DEEP,
     PANEL,
+    PART,
     SIDE,
     configure,
     product,
@@ -182,7 +183,7 @@ def correlate_part(part, parts, places, sizes, w_strides, shape, way, bias, limi
     if by_channels:
         low, high = blocks * part // parts, blocks * (part + 1) // parts
     begins = begins_of(table, (k_size + SIDE - 1) // SIDE, c_size)
-    turned = scratch(PANEL if fresh else 0, halves)
+    turned = scratch(PART if fresh else 0, bias)
     lanes_to = places_of(c_size if fresh else 0, c_size, r_size * s_size, SIDE)
     if fresh and (passing or not by_channels):
         own = sizes[2] // parts
