@@ -8,6 +8,7 @@ from typing import Any
 
 from convscape._version import __version__
 from convscape.bench.peers.common import cores
+from convscape.kernels.cpu import amx_unit
 from convscape.kernels.cpu.simd import SIMD
 
 _PACKAGES = ("torch", "jax", "jaxlib", "keras", "onnxruntime", "openvino", "numba", "numpy", "onnx")
@@ -19,11 +20,12 @@ THREADS_NOTE = (
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, width of its vectors, memory, system."""
+    """Processor, cores, width of its vectors, whether it has a matrix unit, memory, system."""
     return {
         "processor": _processor(),
         "cores": len(cores()) or os.cpu_count() or 1,
         "vector_bits": SIMD.bits,
+        "matrix_unit": amx_unit.missing() is None,
         "memory_gib": _memory(),
         "system": f"{platform.system()} {platform.release()}",
     }

@@ -55,10 +55,11 @@ def _spare(results: Results) -> float:
 def _show_machine(results: Results, console: Console) -> None:
     m, limits = results["machine"], results["limits"]
     memory = f", {m['memory_gib']} GiB" if m["memory_gib"] else ""
+    unit = ", matrix unit (AMX)" if m["matrix_unit"] else ""
     found = [f"{n} {v}" for n, v in results["versions"].items() if v]
     missing = [n for n, v in results["versions"].items() if not v]
     lines = [
-        f"{m['processor']}, {m['cores']} cores, {m['vector_bits']}-bit vectors{memory}, "
+        f"{m['processor']}, {m['cores']} cores, {m['vector_bits']}-bit vectors{unit}{memory}, "
         f"{m['system']}",
         f"{results['threads']} thread{'s' * (results['threads'] > 1)}, {results['rounds']} rounds, "
         f"float32; measured peaks: {limits['flops'] / 1e9:.0f} GFLOP/s of multiply-adds, "

@@ -23,8 +23,9 @@ _NOTES = (
     THREADS_NOTE,
     "forward: a convolution's weights are given with every call; inference: they are constants, "
     "which a contestant may arrange beforehand (torch's eager op does not)",
-    "limits: multiply-adds of the direct sum (Winograd needs fewer), or the bytes that must move "
-    "at the speed of a large copy (caches are faster): more than 100% is possible",
+    "limits: multiply-adds of the direct sum on the vector unit (Winograd needs fewer, a matrix "
+    "unit has more), or the bytes that must move at the speed of a large copy (caches are "
+    "faster): more than 100% is possible",
 )
 
 
