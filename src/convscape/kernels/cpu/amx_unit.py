@@ -37,9 +37,10 @@ def missing() -> str | None:
 
 
 def _flags() -> set[str]:
+    """What the first core can; all cores' lines are long."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        with Path("/proc/cpuinfo").open() as lines:
+            flags = (line.partition(":")[2] for line in lines if line.startswith("flags"))
+            return set(next(flags, "").split())
     except OSError:
         return set()
-    flags = (line.partition(":")[2] for line in lines if line.startswith("flags"))
-    return set(next(flags, "").split())
