@@ -16,6 +16,7 @@ side by side.
 
 from math import prod
 
+from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.algorithm import Problem, geometry_of
 from convscape.kernels.cpu.winograd_form import axis_form, axis_tiles, form_of
 
@@ -60,17 +61,25 @@ def matrix_product(problem: Problem) -> int:
     return int(0.0181 * products + packing + 0.054 * moved) + _CALL
 
 
+def in_blocks(geometry: Geometry, channels: int, forward: bool) -> int:
+    """Products of an output on the matrix unit, which takes them in whole blocks.
+
+    Forward, cells of a line of the kernel that are neighbours in memory are one run.
+    """
+    rows, columns = geometry.kernel
+    together = columns if forward and geometry.windows[1].dilation == 1 else 1
+    return rows * columns // together * rounded(together * channels, DEEP)
+
+
 def matrix_unit(problem: Problem) -> int:
     """Products in whole tiles, splitting pixels and weights into parts, writing the results."""
     if problem.direction == "weight_gradient":  # the matrix product's
         return matrix_product(problem) + 1
     geometry = geometry_of(problem)
     c, k = _summed_and_made(problem)
-    outputs, (rows, columns) = geometry.outputs(problem.shape[2:]), geometry.kernel
+    outputs = geometry.outputs(problem.shape[2:])
     forward = problem.direction == "forward"
-    # Cells of a line of the kernel that are neighbours in memory are one run of products.
-    together = columns if forward and geometry.windows[1].dilation == 1 else 1
-    deep = rows * columns // together * rounded(together * c, DEEP)
+    deep = in_blocks(geometry, c, forward)
     pixels = problem.shape[0] * prod(outputs)
     made = problem.shape[0] * k * prod(outputs if forward else problem.shape[2:])
     weights = 0 if problem.constant else prod(geometry.weight_shape)

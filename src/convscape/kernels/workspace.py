@@ -3,7 +3,7 @@
 from math import prod
 
 from convscape.kernels.algorithm import Problem, geometry_of
-from convscape.kernels.cost import DEEP, LANES, rounded
+from convscape.kernels.cost import LANES, in_blocks, rounded
 from convscape.kernels.cpu.winograd_form import LEAST, NEAR, axis_form, axis_tiles, form_of
 
 ITEMSIZE = {"float32": 4, "float64": 8}
@@ -27,9 +27,7 @@ def matrix_product(problem: Problem) -> int:
 def matrix_unit(problem: Problem) -> int:
     """The padded channels-last input; panels of all weights, and of a chunk of pixels."""
     geometry = geometry_of(problem)
-    columns = geometry.kernel[1] if geometry.windows[1].dilation == 1 else 1
-    runs = prod(geometry.kernel) // columns
-    deep = runs * rounded(columns * geometry.in_channels, DEEP)
+    deep = in_blocks(geometry, geometry.in_channels, forward=True)
     panels = 6 * deep * rounded(geometry.out_channels, LANES)
     return 4 * _padded_cells(problem) + panels + _PANELS
 

@@ -1,7 +1,7 @@
 """Convolution as an implicit matrix product on the CPU's matrix unit, AMX, in float32.
 
 The problems are those of `convscape.kernels.cpu.gemm`; numbers are taken in three parts of 8 bits
-each, see `convscape.kernels.cpu.amx_tiles`. Errors are no larger than those of a plain float32 sum.
+each, see `convscape.kernels.cpu.amx_tiles`. Errors are about those of a plain float32 sum.
 An Inf becomes NaN; outputs that do not read it are not touched.
 """
 

@@ -78,7 +78,7 @@ def _at(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def configure(_context: Any, numbers: Any) -> Any:
-    """Give the thread its tiles, as 64 bytes say (see `settings`)."""
+    """Give the thread its tiles, as 64 bytes say: palette, then bytes of a row and rows of each."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         _call(builder, "ldtilecfg", _at(context, builder, sig.args[0], args[0], _WORD(0)))
