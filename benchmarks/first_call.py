@@ -18,6 +18,8 @@ from typing import Any
 
 CALLS = {
     "conv2d, matrix product": "f.conv2d(x, w, None, 2, 1)",
+    # On the matrix unit, where there is one.
+    "conv2d, many channels": "f.conv2d(x.repeat(1, 8, 1, 1), w.repeat(8, 8, 1, 1)[..., :1, :1])",
     "conv2d, winograd": "f.conv2d(x, w, None, 1, 1)",
     "conv2d, depthwise": "f.conv2d(x, w[:, :1], None, 1, 1, 1, 64)",
     "conv2d and its gradients": "grads(f.conv2d(x, w, None, 2, 1))",

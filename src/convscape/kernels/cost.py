@@ -7,11 +7,11 @@ within 15 %, 5x5 within 21 %; those of whole maps and along one axis follow, by 
 points. On 26 3x3 layers and two threads the algorithm taken was the fastest or within 10 % of it,
 but for 3 of 78 problems. Along one axis (20 layers, weights constant or not, one and two threads of
 a Zen 5) it was the fastest or within 8 %, but for 4 of 80 (at most 22 %). The matrix unit's were
-fitted on a Xeon (AMX), to its times beside the matrix product's (44 layers, forward, constant and
-backward, one and two threads; a seventh added, so that doubtful ones stay with the other): of 264
-problems the slower one of the two was taken, and by more than 3 %, in 14. Another CPU is faster or
-slower, but seldom for one algorithm alone; `convscape bench explain --measure` shows both numbers
-side by side.
+fitted on a Xeon (AMX), to its times beside the matrix product's (57 layers, forward, constant and
+backward, one and two threads; a seventh added, so that doubtful ones stay with the other): of 342
+problems it was taken although slower, and by more than 3 %, in 16; the one taken was slower than
+the other by more than 10 % in 15. Another CPU is faster or slower, but seldom for one algorithm
+alone; `convscape bench explain --measure` shows both numbers side by side.
 """
 
 from math import prod
@@ -31,7 +31,7 @@ _WIDE = 128  # pixels of an image from which on the weight gradient's columns ar
 _WIDE_WITHOUT = 48  # the same where no cell is padded
 _CHUNK = 102  # tiles for which Winograd transforms the kernels once
 _CALL = 16_000  # nanoseconds of a call of the matrix product, as fitted
-_UNIT = 58_000  # nanoseconds of a call of the matrix unit, as fitted
+_UNIT = 61_000  # nanoseconds of a call of the matrix unit, as fitted
 _START = 20_000  # nanoseconds of a call before the first product
 
 
@@ -83,9 +83,12 @@ def matrix_unit(problem: Problem) -> int:
     pixels = problem.shape[0] * prod(outputs)
     made = problem.shape[0] * k * prod(outputs if forward else problem.shape[2:])
     weights = 0 if problem.constant else prod(geometry.weight_shape)
+    # A strided gradient is several short products, whose results lie apart.
+    phases = prod(geometry.kernel) > 1 and any(w.stride > 1 for w in geometry.windows)
+    times = 1.2 if phases and not forward else 1.0
     products = rounded(pixels, LANES) * deep * rounded(k, LANES)
-    moved = 0.46 * pixels * deep + 0.49 * made + 1.7 * weights
-    return int(0.00905 * products + moved) + _UNIT
+    moved = 0.49 * pixels * deep + 0.46 * made + 0.97 * weights
+    return int(times * (0.00907 * products + moved)) + _UNIT
 
 
 def winograd(problem: Problem) -> int:
