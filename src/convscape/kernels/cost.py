@@ -7,10 +7,10 @@ within 15 %, 5x5 within 21 %; those of whole maps and along one axis follow, by 
 points. On 26 3x3 layers and two threads the algorithm taken was the fastest or within 10 % of it,
 but for 3 of 78 problems. Along one axis (20 layers, weights constant or not, one and two threads of
 a Zen 5) it was the fastest or within 8 %, but for 4 of 80 (at most 22 %). The matrix unit's were
-fitted on a Xeon (AMX), to its times beside the matrix product's (57 layers, forward, constant and
-backward, one and two threads; a seventh added, so that doubtful ones stay with the other): of 342
-problems it was taken although slower, and by more than 3 %, in 16; the one taken was slower than
-the other by more than 10 % in 15. Another CPU is faster or slower, but seldom for one algorithm
+fitted on a Xeon (AMX), to its times beside the matrix product's (79 layers, forward, constant and
+backward, one and two threads; a fifth added, so that doubtful ones stay with the other): of 474
+problems it was taken although slower, and by more than 3 %, in 13; the one taken was slower than
+the other by more than 10 % in 21. Another CPU is faster or slower, but seldom for one algorithm
 alone; `convscape bench explain --measure` shows both numbers side by side.
 """
 
@@ -31,7 +31,7 @@ _WIDE = 128  # pixels of an image from which on the weight gradient's columns ar
 _WIDE_WITHOUT = 48  # the same where no cell is padded
 _CHUNK = 102  # tiles for which Winograd transforms the kernels once
 _CALL = 16_000  # nanoseconds of a call of the matrix product, as fitted
-_UNIT = 61_000  # nanoseconds of a call of the matrix unit, as fitted
+_UNIT = 64_000  # nanoseconds of a call of the matrix unit, as fitted
 _START = 20_000  # nanoseconds of a call before the first product
 
 
@@ -87,8 +87,8 @@ def matrix_unit(problem: Problem) -> int:
     phases = prod(geometry.kernel) > 1 and any(w.stride > 1 for w in geometry.windows)
     times = 1.2 if phases and not forward else 1.0
     products = rounded(pixels, LANES) * deep * rounded(k, LANES)
-    moved = 0.49 * pixels * deep + 0.46 * made + 0.97 * weights
-    return int(times * (0.00907 * products + moved)) + _UNIT
+    moved = 0.45 * pixels * deep + 0.55 * made + (1.2 if forward else 1.6) * weights
+    return int(times * (0.0101 * products + moved)) + _UNIT
 
 
 def winograd(problem: Problem) -> int:
