@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -199,6 +200,14 @@ def test_many_channels_are_its_own_and_few_are_not() -> None:
     assert chosen(512, 28) == "amx"
     assert chosen(512, 28, constant=False) == "amx"
     assert chosen(16, 112) == "gemm"
+
+
+@needs_unit
+def test_a_strided_gradient_in_short_products_is_the_vector_units() -> None:
+    g = Geometry.of((56, 56), 3, 2, 1, in_channels=128, out_channels=128)
+    problem = Problem("convolution", (1, 128, 56, 56), geometry=g)
+    assert choose(problem).name == "amx"
+    assert choose(replace(problem, direction="input_gradient")).name == "gemm"
 
 
 # --- where there is no such unit ------------------------------------------------------------------
