@@ -83,11 +83,12 @@ def matrix_unit(problem: Problem) -> int:
     pixels = problem.shape[0] * prod(outputs)
     made = problem.shape[0] * k * prod(outputs if forward else problem.shape[2:])
     weights = 0 if problem.constant else prod(geometry.weight_shape)
+    split = 1.2 if forward else 1.6  # a weight; backwards its channels are swapped
     # A strided gradient is several short products, whose results lie apart.
     phases = prod(geometry.kernel) > 1 and any(w.stride > 1 for w in geometry.windows)
     times = 1.2 if phases and not forward else 1.0
     products = rounded(pixels, LANES) * deep * rounded(k, LANES)
-    moved = 0.45 * pixels * deep + 0.55 * made + (1.2 if forward else 1.6) * weights
+    moved = 0.45 * pixels * deep + 0.55 * made + split * weights
     return int(times * (0.0101 * products + moved)) + _UNIT
 
 
