@@ -8,6 +8,7 @@ with stand-ins for what is not known; a call copies that, puts the addresses in 
 
 import ctypes
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -123,32 +124,33 @@ class Result:
     Args:
         shape: Its shape.
         strides: Its strides, in elements; without gaps.
+        size: Its elements.
         dtype: Its element type.
         large: Whether it is made of memory that is kept (`convscape.kernels.cpu.memory`).
     """
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    size: int
     dtype: np.dtype[Any]
     large: bool
 
     @staticmethod
     def of(shape: tuple[int, ...], dtype: Any, last: bool) -> "Result":
         """For an array (N, C, ...) of this shape, in channels-last memory or plain."""
-        kind = np.dtype(dtype)
-        size = int(np.prod(shape, dtype=np.int64))
+        kind, size = np.dtype(dtype), prod(shape)
         order = (0, *range(2, len(shape)), 1) if last else tuple(range(len(shape)))
         strides, step = [0] * len(shape), 1
         for axis in reversed(order):
             strides[axis] = step
             step *= shape[axis]
-        return Result(tuple(shape), tuple(strides), kind, memory.keeps(size * kind.itemsize))
+        return Result(tuple(shape), tuple(strides), size, kind, memory.keeps(size * kind.itemsize))
 
     def kept(self) -> Array:
         """The array, of memory that is kept."""
-        line = memory.empty(int(np.prod(self.shape, dtype=np.int64)), self.dtype)
-        size = self.dtype.itemsize
-        return np.ndarray(self.shape, self.dtype, line, 0, tuple(s * size for s in self.strides))
+        line = memory.empty(self.size, self.dtype)
+        step = self.dtype.itemsize
+        return np.ndarray(self.shape, self.dtype, line, 0, tuple(s * step for s in self.strides))
 
 
 @dataclass(frozen=True, slots=True)
