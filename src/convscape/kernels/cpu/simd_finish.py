@@ -85,12 +85,7 @@ def write(code: Code, sums: list[Any], places: list[Any], real: Any, low: Any, h
     """The bounds, then whole rows or, at the edge, the lanes that are real: a place each row."""
     builder, lanes = code.builder, code.lanes
     rows, vectors = len(places), len(sums) // len(places)
-    low, high = code.splat(low), code.splat(high)
-    finished = []
-    for total in sums:
-        # In this order of operands a CPU's maximum and minimum pass NaN on.
-        total = builder.select(builder.fcmp_ordered(">", low, total), low, total)
-        finished.append(builder.select(builder.fcmp_ordered("<", high, total), high, total))
+    finished = _bounded(code, _bounded(code, sums, ">", low), "<", high)
     cells = [builder.gep(place, [word(j * lanes)]) for place in places for j in range(vectors)]
     complete = builder.icmp_signed(">=", real, word(vectors * lanes))
     with builder.if_else(complete, likely=True) as (all_lanes, some_lanes):
@@ -107,6 +102,26 @@ def write(code: Code, sums: list[Any], places: list[Any], real: Any, low: Any, h
             align = ir.Constant(ir.IntType(32), code.itemsize)
             for value, cell, mask in zip(finished, cells, masks, strict=True):
                 builder.call(store, [value, builder.bitcast(cell, kind), align, mask])
+
+
+def _bounded(code: Code, sums: list[Any], beyond: str, bound: Any) -> list[Any]:
+    """The bound where it is beyond a sum: "<" or ">". An infinite one, which none is, is not asked.
+
+    A sum of few products is made in little more time than its bounds would take.
+    """
+    builder, before = code.builder, code.builder.block
+    none = bound.type(float("-inf" if beyond == ">" else "inf"))
+    with builder.if_then(builder.fcmp_ordered(beyond, bound, none)):
+        everywhere = code.splat(bound)
+        # In this order of operands a CPU's maximum and minimum pass NaN on.
+        asked = [
+            builder.select(builder.fcmp_ordered(beyond, everywhere, total), everywhere, total)
+            for total in sums
+        ]
+        inside = builder.block
+    results = code.phis(sums, before)
+    code.feed(results, asked, inside)
+    return results
 
 
 def real_lanes(code: Code, real: Any, vector: int) -> Any:
