@@ -1,4 +1,7 @@
-"""What the kernels' decorators promise: one version for each combination of types, few entries."""
+"""What the kernels' decorators promise: one version for each combination of types, few entries.
+
+And that kernels count nobody who uses an array.
+"""
 
 import pkgutil
 from collections.abc import Iterator
@@ -8,12 +11,14 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
+import numpy as np
 import pytest
+from numba.core.errors import NumbaError
 from numba.core.registry import CPUDispatcher
 
 from convscape.kernels import cpu
 from convscape.kernels.cpu import tile
-from convscape.kernels.cpu.jit import entry, kernel
+from convscape.kernels.cpu.jit import entry, kernel, maker
 from convscape.kernels.cpu.tile import block_vectors
 
 
@@ -27,10 +32,62 @@ def _thrice(a: int) -> int:
     return _plus((0, a), 1) + _plus((a, 0), a) + _plus((a, a), 2)
 
 
+@kernel
+def _last(x: Any) -> float:
+    tail = x[1:]
+    return tail[-1]  # type: ignore[no-any-return]
+
+
+@entry
+def _last_of(count: int) -> float:
+    return _last(np.arange(float(count)))
+
+
+@maker
+def _numbers(count: int) -> Any:
+    return np.arange(count)
+
+
+@kernel
+def _returns(x: Any) -> Any:
+    return (x[1:], 1)
+
+
+@kernel
+def _is_returned(count: int) -> int:
+    return len(_numbers(count))
+
+
+@kernel
+def _makes(count: int) -> int:
+    return len(np.empty(count))
+
+
+@entry
+def _calls_returns(x: Any) -> int:
+    return len(_returns(x)[0])
+
+
+@entry
+def _calls_is_returned(count: int) -> int:
+    return _is_returned(count)
+
+
+@entry
+def _calls_makes(count: int) -> int:
+    return _makes(count)
+
+
+_CACHED = (
+    _plus, _thrice, _last, _last_of, _numbers, _returns, _is_returned, _makes, _calls_returns,
+    _calls_is_returned, _calls_makes,
+)  # fmt: skip
+
+
 @pytest.fixture(autouse=True)
 def nothing_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache that holds none of these, whoever ran them before."""
-    for function in (_plus, _thrice):
+    for function in _CACHED:
         monkeypatch.setattr(cast(Any, function)._cache._cache_file, "_cache_path", str(tmp_path))
 
 
@@ -50,6 +107,32 @@ def test_what_kernels_call_refuses_python_and_says_how() -> None:
     with pytest.raises(TypeError, match=r"block_vectors is for kernels to call.*py_func"):
         cast(Any, block_vectors)(100, 16)
     assert cast(Any, block_vectors).py_func(1, 16) == 1
+
+
+def test_a_kernel_counts_nobody_who_uses_its_arrays() -> None:
+    assert _last_of(5) == 4.0
+    (version,) = cast(Any, _last).overloads.values()
+    code = version.library.get_llvm_str()
+    assert version.fndesc.llvm_func_name in code
+    assert "NRT_incref" not in code
+    assert "NRT_decref" not in code
+
+
+@pytest.mark.parametrize(
+    ("call", "given", "name"),
+    [
+        (_calls_returns, np.arange(3.0), "_returns returns or is returned"),
+        (_calls_is_returned, 3, "_is_returned returns or is returned"),
+    ],
+)
+def test_a_kernel_that_would_own_an_array_is_refused(call: Any, given: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=rf"a kernel borrows its arrays, but {name}.*`maker`"):
+        call(given)
+
+
+def test_a_kernel_that_makes_an_array_is_refused() -> None:
+    with pytest.raises(NumbaError, match="empty"):
+        _calls_makes(3)
 
 
 def test_no_python_function_of_the_kernels_calls_one_without_an_entry() -> None:

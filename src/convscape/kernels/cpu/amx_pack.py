@@ -23,7 +23,7 @@ from convscape.kernels.cpu.gemm_problem import (
     TAPS_S,
     Products,
 )
-from convscape.kernels.cpu.jit import entry, inlined, kernel, team
+from convscape.kernels.cpu.jit import entry, inlined, kernel, maker, team
 from convscape.kernels.cpu.layout import Array, flat
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.transpose import turn_square
@@ -44,7 +44,7 @@ def runs_of(product, channels):
     )
 
 
-@kernel
+@maker
 def begins_of(table, columns, channels):
     """Where each product's panels begin, and behind the last one's where they end."""
     begins = np.zeros(len(table) + 1, np.int64)

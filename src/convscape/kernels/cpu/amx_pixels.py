@@ -32,7 +32,7 @@ from convscape.kernels.cpu.gemm_problem import (
     Y_K,
 )
 from convscape.kernels.cpu.gemm_segments import place
-from convscape.kernels.cpu.jit import inlined, kernel, team
+from convscape.kernels.cpu.jit import inlined, kernel, maker, team
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS
 from convscape.kernels.cpu.transpose import transpose
@@ -68,7 +68,7 @@ def _multiply(rows, columns, *given):
         _one(*given)
 
 
-@kernel
+@maker
 def _split_rows(line, channels, low, high, x, rows, groups, side, panels, rest):
     """The panels of a chunk's pixels, of the blocks low <= block < high of a product's cells.
 

@@ -9,7 +9,7 @@ import numpy as np
 from convscape.kernels.cpu.depthwise_pixels import address, correlator, weigher
 from convscape.kernels.cpu.depthwise_plan import Tile
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import entry, inlined, kernel, team
+from convscape.kernels.cpu.jit import entry, inlined, kernel, maker, team
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.transpose import transpose, transpose_to
 
@@ -96,7 +96,7 @@ def _line(
             )  # fmt: skip
 
 
-@kernel
+@maker
 def _tables(plan, channels, x):
     """Tables of addresses for `_line`, and two spare pixels: zeros, and one to be written."""
     rows, segments, cells, _ = plan
@@ -134,7 +134,7 @@ def _share(part, parts, lines, sizes):
     )  # fmt: skip
 
 
-@kernel
+@maker
 def _begin(adding, arranged, memory, number, mine, order, channels, sizes):
     """Where a share has its weights, or its sums and their total, which begin at zero."""
     lanes, step, blocks, _, _, _ = sizes

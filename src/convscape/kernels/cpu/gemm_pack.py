@@ -9,7 +9,7 @@ import numpy as np
 from convscape.kernels.cpu import memory as workspace
 from convscape.kernels.cpu.copy import copy_thirds
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import kernel, team
+from convscape.kernels.cpu.jit import kernel, maker, team
 from convscape.kernels.cpu.layout import Array, flat
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.threads import launch
@@ -24,7 +24,7 @@ _nine_columns = from_rows(lambda cells: cells, _NINE)
 _SPLIT_FROM = 1 << 14  # weights, about 5 microseconds of one thread
 
 
-@kernel
+@maker
 def places_of(many, c_size, taps, lanes):
     """Where the cells (c, r, s) of `many` channels go, in rows of lanes from the first one on.
 

@@ -20,12 +20,12 @@ from convscape.kernels.cpu.gemm_problem import (
     Y_START,
     Y_W,
 )
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.jit import inlined, kernel, maker
 from convscape.kernels.cpu.simd import ROWS
 from convscape.kernels.cpu.tile import block_vectors, own_blocks
 
 
-@kernel
+@maker
 def segments_of(table, part, parts, most):
     """The pixels of a share as (line of the table, first pixel, how many), at most so many each.
 
@@ -46,7 +46,10 @@ def segments_of(table, part, parts, most):
 
 @kernel
 def _pixels(table):
-    return np.sum(table[:, SIZE_N] * table[:, SIZE_H] * table[:, SIZE_W])
+    total = 0
+    for line in range(len(table)):
+        total += table[line, SIZE_N] * table[line, SIZE_H] * table[line, SIZE_W]
+    return total
 
 
 @kernel
@@ -62,7 +65,7 @@ def own_channels(part, parts, k_size, lanes, by_channels, fresh):
     return 0, k_size
 
 
-@kernel
+@maker
 def blocks_of(low, high, lanes):
     """Where blocks of these output channels begin."""
     starts, count = np.empty((high - low) // lanes + 2, np.int64), 0
@@ -108,6 +111,15 @@ def place(product, first, size, rows, cells, reach):
         rows[p], cells[p] = rows[size - 1], cells[size - 1]
 
 
+@inlined
+def _count(numbers, first, many, at, step):
+    """At, at + step and so on: added, as vectors of 64-bit integers take long to multiply."""
+    # Of an unsigned place Numba doesn't ask whether it counts from the end.
+    for i in range(np.uint64(first), np.uint64(first + many)):
+        numbers[i] = at
+        at += step
+
+
 @kernel
 def _place_lines(product, first, size, rows, cells, reach):
     """In the order (n, h, w): a line's pixels are found at once, and tiles need all taps."""
@@ -119,10 +131,8 @@ def _place_lines(product, first, size, rows, cells, reach):
         many = min(product[SIZE_W] - w, size - p)
         row = product[START] + n * product[STEP_N] + h * product[STEP_H] + w * step
         cell = product[Y_START] + n * product[Y_N] + h * product[Y_H] + w * y_step
-        for i in range(many):
-            rows[p + i] = row + i * step
-        for i in range(many):
-            cells[p + i] = cell + i * y_step
+        _count(rows, p, many, row, step)
+        _count(cells, p, many, cell, y_step)
         p += many
         w = 0
         h += 1
@@ -147,9 +157,9 @@ def _place_batch_last(product, first, size, rows, cells, reach):
         many = min(product[SIZE_N] - n, size - p)
         row = product[START] + h * product[STEP_H] + w * product[STEP_W]
         cell = product[Y_START] + h * product[Y_H] + w * product[Y_W]
-        for i in range(many):
-            rows[p + i] = row + (n + i) * product[STEP_N]
-            cells[p + i] = cell + (n + i) * product[Y_N]
+        step, y_step = product[STEP_N], product[Y_N]
+        _count(rows, p, many, row + n * step, step)
+        _count(cells, p, many, cell + n * y_step, y_step)
         r_low, r_high = _real_taps(down, taps_r, h)
         s_low, s_high = _real_taps(across, taps_s, w)
         for t in range(p // ROWS, (p + many - 1) // ROWS + 1):

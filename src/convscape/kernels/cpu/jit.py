@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import config, types
+from numba.core import ir
 from numba.core.caching import IndexDataCacheFile
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
@@ -76,12 +77,44 @@ class _Inner(_Compiled):
         raise TypeError(f"{self.py_func.__name__} is for kernels to call; from Python, use py_func")
 
 
+class _Borrowing(_Inner):
+    """One that only borrows arrays: their users are not counted, an atomic step at every slice.
+
+    So none may be left to it: neither made, which Numba refuses, nor taken from a `maker`; and none
+    that it returns would be counted.
+    """
+
+    def add_overload(self, version: Any) -> None:
+        self._refuse(version.signature.return_type)
+        # One from the disk has been looked at, and has no calls to look at.
+        for call, signature in getattr(version.type_annotation, "calltypes", {}).items():
+            if isinstance(call, ir.Expr) and call.op == "call":
+                called = version.type_annotation.typemap[call.func.name]
+                if isinstance(called, types.Dispatcher):
+                    self._refuse(signature.return_type)
+        super().add_overload(version)
+
+    def _refuse(self, kind: Any) -> None:
+        if self.targetctx.data_model_manager[kind].contains_nrt_meminfo():
+            name = self.py_func.__name__
+            raise TypeError(
+                f"a kernel borrows its arrays, but {name} returns or is returned {kind}: "
+                "make it a `maker`"
+            )
+
+
 def kernel(function: F) -> F:
     """Compile a serial loop: no GIL, IEEE division, multiply and add contracted into one rounding.
 
     `contract` is the only relaxation. NaN and Inf keep their meaning, and sums keep their order
-    unless a kernel asks otherwise. Other kernels call it; for Python there is `entry`.
+    unless a kernel asks otherwise. Other kernels call it; for Python there is `entry`. It borrows
+    its arrays, and makes none: that is for a `maker`.
     """
+    return _cached(_Borrowing, function, {"contract"})
+
+
+def maker(function: F) -> F:
+    """A `kernel` that makes arrays, or is given some by another `maker`, or returns them."""
     return _cached(_Inner, function, {"contract"})
 
 
@@ -91,7 +124,7 @@ def inlined(function: F) -> F:
     A call passes seven words an array. Around the register tile, which takes half a microsecond,
     that is felt.
     """
-    return _cached(_Inner, function, {"contract"}, forceinline=True)
+    return _cached(_Borrowing, function, {"contract"}, forceinline=True)
 
 
 def reduction(function: F) -> F:
@@ -100,7 +133,7 @@ def reduction(function: F) -> F:
     For pure reductions only; NaN and Inf still keep their meaning. The error of a reordered sum
     is no larger than that of the sequential one: it is a sum of partial sums.
     """
-    return _cached(_Inner, function, {"contract", "reassoc"})
+    return _cached(_Borrowing, function, {"contract", "reassoc"})
 
 
 def entry(function: F) -> F:
@@ -118,7 +151,8 @@ def team(function: F) -> F:
 
 def _cached(kind: type[_Compiled], function: F, fastmath: set[str], **options: Any) -> F:
     options |= {"nopython": True, "nogil": True, "error_model": "numpy", "boundscheck": None}
-    options |= {"no_cfunc_wrapper": True, "no_cpython_wrapper": kind is _Inner}
+    options |= {"no_cfunc_wrapper": True, "no_cpython_wrapper": issubclass(kind, _Inner)}
+    options["_nrt"] = kind is not _Borrowing  # the runtime that counts who uses an array
     compiled = kind(function, targetoptions={"fastmath": fastmath, **options})
     before = config.CACHE_DIR
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

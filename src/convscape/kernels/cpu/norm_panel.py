@@ -9,7 +9,7 @@ channels: no loop is short. Larger planes are left to `norm_planes`.
 import numpy as np
 
 from convscape.kernels.cpu import norm_formulas as formulas
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.jit import kernel, maker
 from convscape.kernels.cpu.norm_channels import fold, spread
 from convscape.kernels.cpu.rows import PAD
 
@@ -59,7 +59,7 @@ def planes_panel(first, end, images, channels, run):
     return first * run, images, channels * run, width, width
 
 
-@kernel
+@maker
 def table_for(x, panel):
     """A table for the panel's rows, each on cache lines; sums are 0."""
     width = -(-panel[3] // PAD) * PAD
@@ -71,7 +71,7 @@ def table_for(x, panel):
     return memory.reshape((SECOND + 1, width))
 
 
-@kernel
+@maker
 def moments(x, panel, channels, run, table, mean, square):
     """Each channel's mean and Σ (x - mean)²: about a guess; if that was bad, about what it found.
 

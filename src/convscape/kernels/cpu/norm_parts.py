@@ -12,7 +12,7 @@ import numpy as np
 
 from convscape.kernels.cpu import norm_planes as planes
 from convscape.kernels.cpu.divide import divide
-from convscape.kernels.cpu.jit import inlined, kernel, team
+from convscape.kernels.cpu.jit import kernel, maker, team
 from convscape.kernels.cpu.norm_channels import (
     affine,
     combine,
@@ -57,7 +57,7 @@ def _panel(part, parts, shape, group):
     return first, width, planes_panel(first, first + width, images, channels, run)
 
 
-@inlined
+@maker
 def _forward_arrays(places, shape, sizes, like):
     """x, residual and y; weight and bias; the running mean and variance."""
     size = shape[0] * shape[1] * shape[2]
@@ -69,7 +69,7 @@ def _forward_arrays(places, shape, sizes, like):
     )  # fmt: skip
 
 
-@inlined
+@maker
 def _two_rows(place, channels, wide):
     """The moments, or a share's sums: two numbers a channel."""
     return at_address(place, 2 * channels, wide).reshape((2, channels))
@@ -155,7 +155,7 @@ def forward_planes(
         planes.normalize(x, residual, y, c * run, images, run, step, known, adds, past)
 
 
-@inlined
+@maker
 def _backward_arrays(places, shape, sizes, like):
     """x, dy, y, what is passed and dx; weight and bias; their gradients."""
     size = shape[0] * shape[1] * shape[2]

@@ -9,11 +9,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.jit import maker
 from convscape.kernels.cpu.memory import LINE
 
 
-@kernel
+@maker
 def scratch(count, like):
     """An uninitialised array of `count` elements of another's type that begins at a cache line.
 

@@ -7,7 +7,7 @@ from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.fetch import fetch_run
 from convscape.kernels.cpu.gemm_pack import pack_block, places_of
 from convscape.kernels.cpu.gemm_segments import own_channels
-from convscape.kernels.cpu.jit import inlined, kernel, team
+from convscape.kernels.cpu.jit import inlined, kernel, maker, team
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add_few, multiply_few
@@ -26,7 +26,7 @@ from convscape.kernels.cpu.winograd_form import EDGE, PIECE, axis_form
 form_of = inlined(axis_form)
 
 
-@kernel
+@maker
 def _blocks(k_size, lanes, low, high):
     """Blocks [low, high) of the output channels: where each begins and ends.
 
@@ -43,7 +43,7 @@ def _blocks(k_size, lanes, low, high):
     return found
 
 
-@kernel
+@maker
 def _spread(x, steps, cells, low, first, lines, per_image, across, channels, points, plane, spread):
     """Set spread[e plane + (line across + j) channels + c] to the points of a line's j-th tile."""
     sn, sl, sa = steps
@@ -68,7 +68,7 @@ def _spread(x, steps, cells, low, first, lines, per_image, across, channels, poi
                 input6_cells(source, at, reads, spread, to, writes, channels, x, 0)
 
 
-@kernel
+@maker
 def _kernel_points(packed, taps, flip, run, made, to):
     """Points [e][piece][c][lane] of packed weights [tap][c][lane], `run` numbers a tap.
 
@@ -105,7 +105,7 @@ def _cells(products, at, reads, out, to, writes, real, bias, k0, relu, points):
         output6_cells(products, at, reads, out, to, writes, real, bias, k0)
 
 
-@kernel
+@maker
 def _pack(weight, strides, c0, depth, block, taps, flip, lanes, packed, made, to):
     """The points of a block of output channels and some input channels, at made[to]."""
     k0, end, width = block

@@ -8,7 +8,7 @@ the next block's lie: while one block is transformed, the one behind it is asked
 """
 
 from convscape.kernels.cpu.fetch import fetch_far, fetch_far_run
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.jit import kernel, maker
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.transpose import turn_square
 from convscape.kernels.cpu.winograd_transforms import (
@@ -18,7 +18,7 @@ from convscape.kernels.cpu.winograd_transforms import (
 )
 
 
-@kernel
+@maker
 def turning_block(form, weight, lanes):
     """Room for the kernels that `block_points` turns."""
     return scratch(side_of(form) ** 2 * lanes**2, weight)

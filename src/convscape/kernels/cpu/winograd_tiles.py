@@ -3,7 +3,7 @@
 import numpy as np
 
 from convscape.kernels.cpu.fetch import fetch_far_run
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.jit import inlined, kernel, maker
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.winograd_transforms import (
     edge_of,
@@ -33,7 +33,7 @@ def inside(top, left, size, edge):
     return top >= 0 and left >= 0 and top + edge <= size[0] and left + edge <= size[1]
 
 
-@kernel
+@inlined
 def load_tile(
     form, x, strides, size, channels, top, left, at, within, patch, reads, out, to, writes
 ):
@@ -63,7 +63,7 @@ def plane_of(count, row, lanes):
     return (count * row // lanes | 1) * lanes
 
 
-@kernel
+@maker
 def spread_input(
     form, x, strides, size, c0, channels, corner, grid, first, count, row, plane, spread
 ):
@@ -88,7 +88,7 @@ def spread_input(
         )  # fmt: skip
 
 
-@kernel
+@maker
 def spread_output(form, dy, strides, k0, channels, grid, first, count, row, plane, given):
     """`spread_input` of the output's gradient: A dy A^T, of channels from k0 on."""
     _, h_size, w_size = grid
@@ -112,7 +112,7 @@ def spread_output(form, dy, strides, k0, channels, grid, first, count, row, plan
             output_points(form, patch, 0, patched, given, t * row, writes, channels)
 
 
-@kernel
+@inlined
 def store_tile(
     form, products, at, reads, y, corner, placed, real, bias, k0, relu, top, left, size,
     border, bordered,

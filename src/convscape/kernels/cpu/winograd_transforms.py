@@ -6,7 +6,7 @@ transform in common, or that of whole maps. This is the one place that tells the
 follows `form` is what `convscape.kernels.cpu.vector.elementwise` takes.
 """
 
-from convscape.kernels.cpu.jit import inlined, kernel
+from convscape.kernels.cpu.jit import inlined
 from convscape.kernels.cpu.winograd_form import WHOLE_MAP
 from convscape.kernels.cpu.winograd_points import (
     input_map_tile,
@@ -64,7 +64,7 @@ def points_of(form):
     return 9 if form == _WHOLE_MAP else 36
 
 
-@kernel
+@inlined
 def input_points(form, x, at, reads, out, to, writes, count):
     """B^T d B: 36 input cells to 36 points, or a map's 4 to 9."""
     if form == _WHOLE_MAP:
@@ -109,7 +109,7 @@ def kernel_points_of_rows(form, flip, weight, at, step, out, to, plane):
         kernel5_rows(weight, at, step, out, to, plane)
 
 
-@kernel
+@inlined
 def output_cells(form, relu, products, at, reads, out, to, writes, count, bias, k0):
     """A^T m A plus bias: a tile's points to its output cells."""
     if form == _WHOLE_MAP:
@@ -128,7 +128,7 @@ def output_cells(form, relu, products, at, reads, out, to, writes, count, bias, 
         output2_tile(products, at, reads, out, to, writes, count, bias, k0)
 
 
-@kernel
+@inlined
 def output_points(form, dy, at, reads, out, to, writes, count):
     """A dy A^T: a tile's cells of the output's gradient to its points."""
     if form == _WHOLE_MAP:

@@ -1,12 +1,12 @@
 """Winograd's weight gradient on its way out: from the points' sums to cells, in either order."""
 
 from convscape.kernels.cpu.fetch import fetch_to_write
-from convscape.kernels.cpu.jit import kernel
+from convscape.kernels.cpu.jit import kernel, maker
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.winograd_transforms import kernel_cells, kernel_cells_in_rows, side_of
 
 
-@kernel
+@maker
 def room_for_cells(form, sums, lanes):
     """Room for the cells of a vector's lanes of kernels."""
     return scratch(side_of(form) ** 2 * lanes, sums)
