@@ -12,7 +12,7 @@ from convscape.kernels.cpu.fetch import fetch_run
 from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS
-from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply_add
+from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.winograd_tiles import plane_of, row_of, spread_input, spread_output
 from convscape.kernels.cpu.winograd_transforms import edge_of, points_of
 from convscape.kernels.cpu.winograd_weight_cells import put_cells, room_for_cells
@@ -27,7 +27,7 @@ _NEAR = 1 << 20  # bytes of sums that stay near; of more the next ones are asked
 def few_part(
     part, parts, form, x, strides, size, dy, dy_strides, channels, lanes, corner, grid, last, dw
 ):
-    """The gradient from a share of the tiles, at dw[part].
+    """The gradient from a share of the tiles, of which each share has some, at dw[part].
 
     Args:
         part: Number of the share.
@@ -58,7 +58,7 @@ def few_part(
     given = scratch(points * plane_of(TILES, k_row, lanes) + ROWS, x)
     plane = many * ((c_size + lanes - 1) // lanes * lanes + widest) + lanes
     sums = scratch(points * plane, x)
-    spread[:], given[:], sums[:] = 0, 0, 0
+    spread[:], given[:] = 0, 0
     asks = sums.nbytes > _NEAR
     rows = np.arange(many)
     line = room_for_cells(form, x, lanes)
@@ -78,10 +78,16 @@ def few_part(
                     at = e * plane + many * c0 + k * vectors * lanes
                     if asks:
                         fetch_run(sums, at + tile, tile)
-                    multiply_add(
-                        vectors, given, rows, k, e * k_plane, 0, k_row, spread, e * c_plane + c0,
-                        0, c_row, 1, count, sums, at,
-                    )  # fmt: skip
+                    if start == first:
+                        multiply(
+                            vectors, given, rows, k, e * k_plane, 0, k_row, spread,
+                            e * c_plane + c0, 0, c_row, 1, count, sums, at,
+                        )  # fmt: skip
+                    else:
+                        multiply_add(
+                            vectors, given, rows, k, e * k_plane, 0, k_row, spread,
+                            e * c_plane + c0, 0, c_row, 1, count, sums, at,
+                        )  # fmt: skip
                 c0 += vectors * lanes
     c0 = 0
     while c0 < c_size:
