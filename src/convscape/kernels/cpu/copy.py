@@ -28,6 +28,46 @@ def copy_run(_context: Any, source: Any, at: Any, target: Any, to: Any, count: A
 
 
 @intrinsic
+def copy_runs(
+    _context: Any, source: Any, at: Any, step: Any, target: Any, to: Any, run: Any, count: Any
+) -> Any:
+    """Set target[to + i run + j] = source[at + i step + j] for j < run, i < count; run <= step.
+
+    They do not overlap. Short runs are copied as whole vectors, of which the next run overwrites
+    what is too much; only the last ones number by number.
+    """
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        (given, taken), size = _places(context, builder, sig, args, 3), source.dtype.bitwidth // 8
+        _, _, step, _, _, run, count = args
+        lanes = run.type(SIMD.lanes(size))
+        kind = ir.VectorType(given.type.pointee, SIMD.lanes(size)).as_pointer()
+        one = run.type(1)
+        vectors = builder.sdiv(builder.sub(builder.add(run, lanes), one), lanes)
+        beyond = builder.sub(builder.mul(vectors, lanes), run)
+        exact = builder.sdiv(builder.sub(builder.add(beyond, run), one), run)
+        whole = builder.sub(count, exact)
+        with cgutils.for_range(builder, whole) as loop:
+            here = builder.gep(given, [builder.mul(loop.index, step)])
+            there = builder.gep(taken, [builder.mul(loop.index, run)])
+            with cgutils.for_range(builder, vectors) as inner:
+                j = builder.mul(inner.index, lanes)
+                value = builder.load(builder.bitcast(builder.gep(here, [j]), kind), align=size)
+                builder.store(value, builder.bitcast(builder.gep(there, [j]), kind), align=size)
+        first = builder.select(builder.icmp_signed(">", whole, run.type(0)), whole, run.type(0))
+        with cgutils.for_range_slice(builder, first, count, one) as (i, _):
+            here = builder.gep(given, [builder.mul(i, step)])
+            there = builder.gep(taken, [builder.mul(i, run)])
+            with cgutils.for_range(builder, run) as inner:
+                number = builder.load(builder.gep(here, [inner.index]))
+                builder.store(number, builder.gep(there, [inner.index]))
+        return context.get_dummy_value()
+
+    integer = types.intp
+    return types.void(source, integer, integer, target, integer, integer, integer), generate
+
+
+@intrinsic
 def copy_every_other(_context: Any, source: Any, at: Any, target: Any, to: Any, count: Any) -> Any:
     """Set target[to + i] = source[at + 2 i] for i < count; they do not overlap."""
 
@@ -83,10 +123,10 @@ def copy_thirds(_context: Any, source: Any, at: Any, target: Any, to: Any, step:
     return types.void(source, integer, target, integer, integer), generate
 
 
-def _places(context: Any, builder: Any, sig: Any, args: Any) -> tuple[Any, Any]:
-    """Where source[at] and target[to] are, the first four arguments of each copy."""
+def _places(context: Any, builder: Any, sig: Any, args: Any, second: int = 2) -> tuple[Any, Any]:
+    """Where source[at] and target[to] are, each two arguments of a copy; the target's place."""
     given, taken = (
         builder.gep(context.make_array(sig.args[n])(context, builder, args[n]).data, [args[n + 1]])
-        for n in (0, 2)
+        for n in (0, second)
     )
     return given, taken

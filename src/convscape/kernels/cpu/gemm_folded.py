@@ -19,6 +19,7 @@ import numpy as np
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.arithmetic.window import Window
+from convscape.kernels.cpu.copy import copy_run, copy_runs
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array, flat
@@ -81,16 +82,23 @@ def _unfold_part(part, parts, source, cells, stride, low, dx, steps, shape):
                 dx[to + w * sw + c * sc] = 0
             for w in range(last, w_size):
                 dx[to + w * sw + c * sc] = 0
-        begin = (n * cells[0] + a) * cells[1] * stride[0] * width + b * width
+        begin, step = (
+            (n * cells[0] + a) * cells[1] * stride[0] * width + b * width,
+            stride[0] * width,
+        )
         w = first
         while w < last:
             # Neighbours in dx that are neighbours here too: the phases of w.
             cell, phase = divmod(w + low[1], stride[1])
             many = min(stride[1] - phase, last - w)
-            at = begin + cell * stride[0] * width + phase * c_size
+            at = begin + cell * step + phase * c_size
             if sc == 1 and sw == c_size:
-                for i in range(many * c_size):
-                    dx[to + w * sw + i] = source[at + i]
+                runs = (last - w) // stride[1] if phase == 0 else 0
+                if runs > 0:
+                    copy_runs(source, at, step, dx, to + w * sw, width, runs)
+                    many = runs * stride[1]
+                else:
+                    copy_run(source, at, dx, to + w * sw, many * c_size)
             else:
                 for p in range(many):
                     for c in range(c_size):
