@@ -31,6 +31,7 @@ from convscape.kernels.cpu.jit import kernel, team
 from convscape.kernels.cpu.layout import Array, Pads, flat, is_channels_last, padded, weight_shaped
 from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
+from convscape.kernels.cpu.slabs import Slabs
 from convscape.kernels.cpu.tile import LONGEST, WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.transpose import transpose
 
@@ -192,18 +193,18 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     given, given_steps = flat(dy)
     last = is_channels_last(x)
     sizes = len(memory), len(given)
-    slabs, fill = _plan(geometry, steps, dy.shape, given_steps, sizes, last, x.itemsize, threads)
-    dw = workspace.empty(slabs * prod(geometry.weight_shape), x.dtype)
-    fill(*map(workspace.address, (memory, given, dw)))
-    total = dw if slabs == 1 else dw.reshape(slabs, -1).sum(0)
-    return weight_shaped(total, geometry, last)
+    slabs, launch = _plan(geometry, steps, dy.shape, given_steps, sizes, last, x.itemsize, threads)
+    dw = workspace.empty(slabs.count, x.dtype)
+    places = workspace.address(memory), workspace.address(given)
+    slabs.fill(workspace.address(dw), lambda at: launch(*places, at))
+    return weight_shaped(dw, geometry, last)
 
 
 @lru_cache(maxsize=1024)
 def bind(
     geometry: Geometry, x_shape: tuple[int, ...], dy_shape: tuple[int, ...], dtype: str,
     threads: int,
-) -> Bound | None:  # fmt: skip
+) -> Bound:  # fmt: skip
     """`weight_grad` of channels-last inputs without gaps, where all but the addresses is known."""
     kind = np.dtype(dtype)
     padding = _padding(geometry)
@@ -214,15 +215,11 @@ def bind(
         geometry, _last(padded_shape), dy_shape, _last(dy_shape),
         (prod(padded_shape), prod(dy_shape)), True, kind.itemsize, threads,
     )  # fmt: skip
-    if slabs > 1:
-        return None
 
     def fill(x: int, dy: int, _packed: int, dw: int, _bias: object, _relu: object) -> None:
-        if pads is None:
-            launch(x, dy, dw)
-            return
-        room = pads(x)  # lives as long as this call
-        launch(workspace.address(room), dy, dw)
+        room = None if pads is None else pads(x)  # lives as long as this call
+        given = x if room is None else workspace.address(room)
+        slabs.fill(dw, lambda at: launch(given, dy, at))
 
     return Bound((Result.of(geometry.weight_shape, kind, True),), fill)
 
@@ -237,8 +234,8 @@ def _last(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 def _plan(
     geometry: Geometry, x_steps: tuple[int, ...], shape: tuple[int, ...],
     dy_steps: tuple[int, ...], sizes: tuple[int, int], last: bool, itemsize: int, threads: int,
-) -> tuple[int, Launch]:  # fmt: skip
-    """How many slabs of sums there are, and what fills them, told where x, dy and they begin.
+) -> tuple[Slabs, Launch]:  # fmt: skip
+    """The slabs of sums, and what fills them, told where x, dy and they begin.
 
     For an input with these steps, padding counted, and dy of this shape and with its steps; of so
     many elements.
@@ -256,12 +253,13 @@ def _plan(
     copies = COPIES_ROWS and sc == 1 and steps[3] * itemsize % COMPETING == 0
     split = _split(threads, len(rows) // ROWS, -(-k // groups // lanes), n * h * w, copies)
     grid = (n, 1, h * w) if joined else (n, h, w)
-    slabs = threads if split == _PIXELS else 1
+    kind, numbers = np.dtype(f"f{itemsize}"), prod(geometry.weight_shape)
+    slabs = Slabs.of(threads if split == _PIXELS else 1, numbers, kind, threads)
     return slabs, Launch(
         _weight_part, threads,
-        (place(0), place(1), place(2)), (*sizes, slabs * prod(geometry.weight_shape)), steps,
+        (place(0), place(1), place(2)), (*sizes, slabs.many * numbers), steps,
         dy_steps, rows, grid, (groups, c, k // groups), _Way(split, copies, lanes),
-        np.empty(0, f"f{itemsize}"),
+        np.empty(0, kind),
     )  # fmt: skip
 
 

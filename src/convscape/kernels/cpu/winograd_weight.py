@@ -31,6 +31,7 @@ from convscape.kernels.cpu.layout import (
 )
 from convscape.kernels.cpu.scratch import scratch
 from convscape.kernels.cpu.simd import ROWS, SIMD
+from convscape.kernels.cpu.slabs import Slabs
 from convscape.kernels.cpu.tile import WIDEST, block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.winograd_form import form_of
 from convscape.kernels.cpu.winograd_tiles import plane_of, row_of, spread_input, spread_output
@@ -127,15 +128,15 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
         return np.zeros(geometry.weight_shape, x.dtype)
     memory, dy_memory = (padded(t, ((0, 0), (0, 0)), threads)[0] for t in (x, dy))
     launches, slabs = _launches(geometry, x.shape, dy.shape, last, x.dtype, threads)
-    numbers = prod(geometry.weight_shape)
-    dw = workspace.empty(slabs * numbers, x.dtype)
-    places = tuple(map(workspace.address, (memory, dy_memory, dw)))
+    dw = workspace.empty(slabs.count, x.dtype)
+    places = workspace.address(memory), workspace.address(dy_memory)
+    slabs.fill(workspace.address(dw), lambda at: _run(launches, *places, at))
+    return weight_shaped(dw, geometry, last)
+
+
+def _run(launches: list[Launch], *places: int) -> None:
     for launch in launches:
         launch(*places)
-    total = dw[:numbers]
-    for slab in range(1, slabs):
-        total += dw[slab * numbers : (slab + 1) * numbers]
-    return weight_shaped(total, geometry, last)
 
 
 @lru_cache(maxsize=1024)
@@ -143,17 +144,14 @@ def bind_weight(
     geometry: Geometry, shape: tuple[int, ...], strides: tuple[int, ...],
     dy_shape: tuple[int, ...], dy_strides: tuple[int, ...], dtype: str, threads: int,
 ) -> Bound | None:  # fmt: skip
-    """`weight_grad`, as `convscape.kernels.cpu.gemm.bind_weight`; None where sums are apart."""
+    """`weight_grad`, as `convscape.kernels.cpu.gemm.bind_weight`."""
     if (order_of(shape, strides), order_of(dy_shape, dy_strides)) != (True, True):
         return None
     kind = np.dtype(dtype)
     launches, slabs = _launches(geometry, tuple(shape), tuple(dy_shape), True, kind, threads)
-    if slabs > 1:
-        return None
 
     def fill(x: int, dy: int, _packed: int, dw: int, _bias: object, _relu: object) -> None:
-        for launch in launches:
-            launch(x, dy, dw)
+        slabs.fill(dw, lambda at: _run(launches, x, dy, at))
 
     return Bound((Result.of(geometry.weight_shape, kind, True),), fill)
 
@@ -162,18 +160,18 @@ def bind_weight(
 def _launches(
     geometry: Geometry, shape: tuple[int, ...], dy: tuple[int, ...], last: bool,
     dtype: np.dtype[Any], threads: int,
-) -> tuple[list[Launch], int]:  # fmt: skip
+) -> tuple[list[Launch], Slabs]:  # fmt: skip
     """What computes a gradient from channels-last memory, told where x, dy and the sums begin.
 
-    And how many sums there are of each weight, still to be added up where they are several.
+    And the slabs of its sums.
     """
     n, c, h, w = shape
     k, *grid = dy[1:]
     form, lanes = form_of(geometry, (h, w)), SIMD.lanes(dtype.itemsize)
     tiles, size = form.tiles(n, tuple(grid)), form.points * dtype.itemsize
     few = size * c * k <= _FEW_BYTES and tiles >= _FEW_TILES * threads
-    slabs = threads if few else 1
-    sums = lies_at(2, slabs * prod(geometry.weight_shape), dtype)
+    slabs = Slabs.of(threads if few else 1, prod(geometry.weight_shape), dtype, threads)
+    sums = lies_at(2, slabs.many * slabs.count, dtype)
     given = (
         form.number, lies_at(0, prod(shape), dtype), (h * w * c, w * c, c), (h, w),
         lies_at(1, prod(dy), dtype), (prod(grid) * k, grid[1] * k, k), (c, k), lanes,
