@@ -102,6 +102,8 @@ def _on_team(
     module = builder.module
     fields = [parts, _SMALL(0), *arguments]
     room = cgutils.alloca_once(builder, ir.LiteralStructType([f.type for f in fields]))
+    # What lay between the fields before may look like an address that is to be filled in.
+    cgutils.memset_padding(builder, room)
     for n, field in enumerate(fields):
         builder.store(field, builder.gep(room, [_SMALL(0), _SMALL(n)]))
     body = ir.Function(
