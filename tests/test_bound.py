@@ -8,6 +8,7 @@ from numba import njit
 
 from convscape.kernels.cpu import threads
 from convscape.kernels.cpu.bound import Launch, Result, lies_at, place
+from convscape.kernels.cpu.clear import clearing
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.memory import address
 from convscape.kernels.cpu.scratch import at_address
@@ -102,3 +103,17 @@ def test_a_result_lies_without_gaps_in_the_order_that_was_asked_for(
     y = Result.of(shape, np.float32, last).kept()
     assert y.shape == shape
     assert (np.moveaxis(y, 1, -1) if last else y).flags.c_contiguous
+
+
+def test_what_lay_in_memory_before_is_no_address() -> None:
+    result = Result.of((1, 3, 4, 4), np.float32, True)
+    for _ in range(4):  # the next one's arguments are recorded where the last one's stand-ins lay
+        turn = clearing(result, (2, 2), [(0, 1), (1, 0), (1, 1)], 1)
+        assert turn is not None
+        y = np.ones((1, 4, 4, 3), np.float32)
+        turn(address(y))
+        assert y[0, :, :, 1].tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
+
+
+def test_without_phases_there_is_nothing_to_clear() -> None:
+    assert clearing(Result.of((1, 3, 4, 4), np.float32, True), (2, 2), [], 1) is None

@@ -20,7 +20,7 @@ from convscape.kernels.cpu.amx_way import way_of
 from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at, place
 from convscape.kernels.cpu.clear import clear
 from convscape.kernels.cpu.clip import Clipped
-from convscape.kernels.cpu.gemm_call import Padded
+from convscape.kernels.cpu.gemm_call import Phases, bound_of
 from convscape.kernels.cpu.gemm_problem import Products, forward_product, input_products
 from convscape.kernels.cpu.gemm_weight import bind_weight, weight_grad
 from convscape.kernels.cpu.layout import (
@@ -97,14 +97,13 @@ def bind(
     n, c, h, w = shape
     dense = (h * w * c, 1, w * c, c)
     sk, sc, *cells = weight_strides
+    unmet: Phases = ()
     if spatial is None:
         outputs, padding, products = forward_product(geometry, n, h, w, True)
         own = sk, sc, *cells
     else:
         padding, products, unmet = input_products(geometry, n, *spatial, True)
         outputs, own = (n, geometry.in_channels, *spatial), (sc, sk, *cells)
-        if unmet:
-            return None
     if 0 in outputs or 0 in shape or not products.each:
         return None
     kind = np.dtype(dtype)
@@ -112,7 +111,8 @@ def bind(
     size = 1 + sum((m - 1) * s for m, s in zip(geometry.weight_shape, weight_strides, strict=True))
     elements = pads.elements if pads else prod(shape)
     call = _call_of(products, elements, size, own if packs else None, prod(outputs), threads)
-    return Bound((Result.of(outputs, dtype, True),), call if pads is None else Padded(call, pads))
+    result = Result.of(outputs, dtype, True)
+    return bound_of(result, call, pads, geometry, unmet, threads)
 
 
 def _correlate(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from convscape.kernels.cpu.bound import Launch, Result, lies_at
 from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array, flat
@@ -54,9 +55,25 @@ def clear(
     """
     if not phases:
         return
+    memory, strides = flat(y)
+    threads = threads if y.size >= _SPLIT_FROM else 1
+    launch(_clear_part, threads, memory, strides, y.shape, _table(stride, phases))
+
+
+def clearing(
+    y: Result, stride: tuple[int, int], phases: Sequence[tuple[int, int]], threads: int
+) -> Launch | None:
+    """`clear` of a result of (N, C, H, W), told where it lies; None without phases."""
+    if not phases:
+        return None
+    threads = threads if y.size >= _SPLIT_FROM else 1
+    memory = lies_at(0, y.size, y.dtype)
+    return Launch(_clear_part, threads, memory, y.strides, y.shape, _table(stride, phases))
+
+
+def _table(stride: tuple[int, int], phases: Sequence[tuple[int, int]]) -> Array:
+    """Which phases are to be cleared."""
     unmet = np.zeros(stride, np.bool_)
     for phase in phases:
         unmet[phase] = True
-    memory, strides = flat(y)
-    threads = threads if y.size >= _SPLIT_FROM else 1
-    launch(_clear_part, threads, memory, strides, y.shape, unmet)
+    return unmet

@@ -29,7 +29,7 @@ from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import gemm_lines
 from convscape.kernels.cpu.bound import Bound, Result
 from convscape.kernels.cpu.clear import clear
-from convscape.kernels.cpu.gemm_call import Padded, call_of, correlate
+from convscape.kernels.cpu.gemm_call import Phases, bound_of, call_of, correlate
 from convscape.kernels.cpu.gemm_folded import folded, folded_weight, unfold
 from convscape.kernels.cpu.gemm_pack import packed
 from convscape.kernels.cpu.gemm_pointwise import InPlace, pointwise, suits
@@ -113,8 +113,8 @@ def bind(
         spatial: (H, W) of the input whose gradient is computed; None for the forward pass.
 
     Returns:
-        What to call for a channels-last input without gaps; None for others, and where the result
-        must be cleared first.
+        What to call for a channels-last input without gaps; None for others, and where all
+        phases of a strided input gradient are computed at once.
     """
     if not lies_last(shape, strides):
         return None
@@ -122,13 +122,14 @@ def bind(
     dense = (h * w * c, 1, w * c, c)
     sk, sc, *cells = weight_strides
     group = geometry.out_channels // geometry.groups * sk
+    unmet: Phases = ()
     if spatial is None:
         outputs, padding, products = forward_product(geometry, n, h, w, True)
         own = group, sk, sc, *cells
     else:
         padding, products, unmet = input_products(geometry, n, *spatial, True)
         outputs, own = (n, geometry.in_channels, *spatial), (group, sc, sk, *cells)
-        if unmet or folded(geometry, np.dtype(dtype).itemsize) is not None:
+        if folded(geometry, np.dtype(dtype).itemsize) is not None:
             return None
     if 0 in outputs or 0 in shape or not products.each:
         return None
@@ -145,7 +146,7 @@ def bind(
     if packs and not call.packs:  # weights that threads do not pack for themselves
         return None
     result = Result.of(outputs, dtype, True)
-    return Bound((result,), call if pads is None else Padded(call, pads))
+    return bound_of(result, call, pads, geometry, unmet, threads)
 
 
 def input_grad(

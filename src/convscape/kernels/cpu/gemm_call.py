@@ -4,16 +4,18 @@ A small convolution takes as long as the Python around it. So a call is divided:
 the way, the sizes and the strides, and what is left to do wants to know where the memory lies.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.cpu import gemm_pack
 from convscape.kernels.cpu import memory as workspace
-from convscape.kernels.cpu.bound import Launch, lies_at, place
+from convscape.kernels.cpu.bound import Bound, Launch, Result, lies_at, place
+from convscape.kernels.cpu.clear import clearing
 from convscape.kernels.cpu.clip import Clipped
 from convscape.kernels.cpu.gemm_pixels import correlate_part
 from convscape.kernels.cpu.gemm_problem import Products
@@ -93,14 +95,33 @@ class Call:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Padded:
-    """A `Call`, or what is told the same, whose input is padded first.
+Phases = Sequence[tuple[int, int]]
+"""Those of a strided input gradient, by their first pixels."""
+
+
+def bound_of(
+    result: Result, call: Callable[..., None], pads: Pads | None, geometry: Geometry,
+    unmet: Phases, threads: int,
+) -> Bound:  # fmt: skip
+    """A call with what is to be done before it.
 
     Args:
-        call: What multiplies.
-        pads: What pads.
+        result: What it fills.
+        call: A `Call`, or what is told the same.
+        pads: What pads its input, if anything does.
+        geometry: The convolution.
+        unmet: Phases of the result that it does not write.
+        threads: Threads to use.
     """
+    fill = call if pads is None else _Padded(call, pads)
+    height, width = geometry.windows
+    clears = clearing(result, (height.stride, width.stride), unmet, threads)
+    return Bound((result,), fill if clears is None else _Cleared(fill, clears))
+
+
+@dataclass(frozen=True, slots=True)
+class _Padded:
+    """A call whose input is padded first."""
 
     call: Callable[..., None]
     pads: Pads
@@ -111,6 +132,21 @@ class Padded:
         """As a `Call`, given the address of what is not padded yet."""
         room = self.pads(x)  # lives as long as this call
         self.call(workspace.address(room), weight, packed, y, bias, relu)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cleared:
+    """A call that does not write all of its result, which is cleared first."""
+
+    call: Callable[..., None]
+    clears: Launch
+
+    def __call__(
+        self, x: int, weight: int, packed: int, y: int, bias: Array | None, relu: bool | float
+    ) -> None:
+        """As a `Call`."""
+        self.clears(y)
+        self.call(x, weight, packed, y, bias, relu)
 
 
 @lru_cache(maxsize=1024)
