@@ -31,10 +31,10 @@ def copy_run(_context: Any, source: Any, at: Any, target: Any, to: Any, count: A
 def copy_runs(
     _context: Any, source: Any, at: Any, step: Any, target: Any, to: Any, run: Any, count: Any
 ) -> Any:
-    """Set target[to + i run + j] = source[at + i step + j] for j < run, i < count; run <= step.
+    """Set target[to + i run + j] = source[at + i step + j] for j < run and i < count.
 
-    They do not overlap. Short runs are copied as whole vectors, of which the next run overwrites
-    what is too much; only the last ones number by number.
+    With 1 <= run <= step; source and target do not overlap. Short runs are copied as whole
+    vectors, of which the next run overwrites what is too much; only the last ones number by number.
     """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -82,10 +82,8 @@ def _unfold_part(part, parts, source, cells, stride, low, dx, steps, shape):
                 dx[to + w * sw + c * sc] = 0
             for w in range(last, w_size):
                 dx[to + w * sw + c * sc] = 0
-        begin, step = (
-            (n * cells[0] + a) * cells[1] * stride[0] * width + b * width,
-            stride[0] * width,
-        )
+        step = stride[0] * width
+        begin = (n * cells[0] + a) * cells[1] * step + b * width
         w = first
         while w < last:
             # Neighbours in dx that are neighbours here too: the phases of w.
