@@ -33,13 +33,13 @@ def _thrice(a: int) -> int:
 
 
 @kernel
-def _last(x: Any) -> float:
+def _last(x: Any) -> Any:
     tail = x[1:]
-    return tail[-1]  # type: ignore[no-any-return]
+    return tail[-1]
 
 
 @entry
-def _last_of(count: int) -> float:
+def _last_of(count: int) -> Any:
     return _last(np.arange(float(count)))
 
 
@@ -120,13 +120,10 @@ def test_a_kernel_counts_nobody_who_uses_its_arrays() -> None:
 
 @pytest.mark.parametrize(
     ("call", "given", "name"),
-    [
-        (_calls_returns, np.arange(3.0), "_returns returns or is returned"),
-        (_calls_is_returned, 3, "_is_returned returns or is returned"),
-    ],
+    [(_calls_returns, np.arange(3.0), "_returns"), (_calls_is_returned, 3, "_is_returned")],
 )
 def test_a_kernel_that_would_own_an_array_is_refused(call: Any, given: Any, name: str) -> None:
-    with pytest.raises(TypeError, match=rf"a kernel borrows its arrays, but {name}.*`maker`"):
+    with pytest.raises(TypeError, match=rf"borrows its arrays, but {name} returns or.*`maker`"):
         call(given)
 
 

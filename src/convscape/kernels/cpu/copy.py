@@ -124,7 +124,7 @@ def copy_thirds(_context: Any, source: Any, at: Any, target: Any, to: Any, step:
 
 
 def _places(context: Any, builder: Any, sig: Any, args: Any, second: int = 2) -> tuple[Any, Any]:
-    """Where source[at] and target[to] are, each two arguments of a copy; the target's place."""
+    """Where source[at] and target[to] are; the target is the argument with the number `second`."""
     given, taken = (
         builder.gep(context.make_array(sig.args[n])(context, builder, args[n]).data, [args[n + 1]])
         for n in (0, second)

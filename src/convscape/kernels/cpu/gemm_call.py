@@ -5,7 +5,6 @@ the way, the sizes and the strides, and what is left to do wants to know where t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -113,40 +112,21 @@ def bound_of(
         unmet: Phases of the result that it does not write.
         threads: Threads to use.
     """
-    fill = call if pads is None else _Padded(call, pads)
     height, width = geometry.windows
     clears = clearing(result, (height.stride, width.stride), unmet, threads)
-    return Bound((result,), fill if clears is None else _Cleared(fill, clears))
+    if pads is None and clears is None:
+        return Bound((result,), call)
 
-
-@dataclass(frozen=True, slots=True)
-class _Padded:
-    """A call whose input is padded first."""
-
-    call: Callable[..., None]
-    pads: Pads
-
-    def __call__(
-        self, x: int, weight: int, packed: int, y: int, bias: Array | None, relu: bool | float
+    def fill(
+        x: int, weight: int, packed: int, y: int, bias: Array | None, relu: bool | float
     ) -> None:
-        """As a `Call`, given the address of what is not padded yet."""
-        room = self.pads(x)  # lives as long as this call
-        self.call(workspace.address(room), weight, packed, y, bias, relu)
+        if clears is not None:
+            clears(y)
+        room = None if pads is None else pads(x)  # lives as long as this call
+        given = x if room is None else workspace.address(room)
+        call(given, weight, packed, y, bias, relu)
 
-
-@dataclass(frozen=True, slots=True)
-class _Cleared:
-    """A call that does not write all of its result, which is cleared first."""
-
-    call: Callable[..., None]
-    clears: Launch
-
-    def __call__(
-        self, x: int, weight: int, packed: int, y: int, bias: Array | None, relu: bool | float
-    ) -> None:
-        """As a `Call`."""
-        self.clears(y)
-        self.call(x, weight, packed, y, bias, relu)
+    return Bound((result,), fill)
 
 
 @lru_cache(maxsize=1024)

@@ -19,10 +19,11 @@ from convscape.kernels.cpu.divide import divide
 from convscape.kernels.cpu.jit import team
 from convscape.kernels.cpu.layout import Array, flat
 from convscape.kernels.cpu.lines import arrange, fills, lay_out
-from convscape.kernels.cpu.scratch import scratch
+from convscape.kernels.cpu.scratch import at_address, scratch
 from convscape.kernels.cpu.simd import SIMD
 from convscape.kernels.cpu.simd_lines import ROWS, VECTORS
 from convscape.kernels.cpu.simd_sums import add_products, parts_of_sum
+from convscape.kernels.cpu.slabs import Slabs
 from convscape.kernels.cpu.threads import launch
 
 _FEW = 64  # weights of an output channel for which few pixels will do
@@ -34,9 +35,13 @@ _SPLIT_FROM = 1 << 19  # products, about 9 microseconds of one thread
 
 @team
 def _weight_part(
-    part, parts, x, x_strides, shape, plan, phases, table, dy, dy_strides, channels, each, grid, dw
+    part, parts, x, x_strides, shape, plan, phases, table, dy, dy_strides, channels, each, grid, to,
+    numbers,
 ):  # fmt: skip
-    """dw[part][k][c][r][s], summed over a share of the lines of dy."""
+    """The gradient's numbers (k, c, r, s), summed over a share of the lines of dy.
+
+    The shares' lie one behind the other from the address `to` on.
+    """
     if divide(part, parts):
         return
     n_size, h_size, w_size = grid
@@ -61,7 +66,7 @@ def _weight_part(
                     stride * step, some, w_size, sums, (k * cells + cell) * block,
                 )  # fmt: skip
         line += some
-    count = dw.size // parts // channels
+    dw, count = at_address(to, parts * numbers, x), numbers // channels
     for k in range(channels):
         for cell in range(count):
             tile = k // ROWS * cells + cell // VECTORS
@@ -106,14 +111,18 @@ def weight_grad(x: Array, dy: Array, geometry: Geometry, threads: int) -> Array:
     memory, strides = flat(x)
     given, dy_strides = flat(dy)
     shares = threads if dy.size * prod(cells) >= _SPLIT_FROM else 1
-    dw = workspace.empty(shares * k * prod(cells), x.dtype)
-    launch(
-        _weight_part, shares,
-        memory, strides, x.shape[1:], plan, phases, table, given, dy_strides, k,
-        parts_of_sum(lanes), (n, h, w), dw,
-    )  # fmt: skip
-    total: Array = dw if shares == 1 else dw.reshape(shares, -1).sum(0)
-    return total.reshape(k, *cells)
+    slabs = Slabs.of(shares, k * prod(cells), x.dtype, threads)
+
+    def fill(at: int) -> None:
+        launch(
+            _weight_part, shares,
+            memory, strides, x.shape[1:], plan, phases, table, given, dy_strides, k,
+            parts_of_sum(lanes), (n, h, w), at, slabs.count,
+        )  # fmt: skip
+
+    dw = workspace.empty(slabs.count, x.dtype)
+    slabs.fill(workspace.address(dw), fill)
+    return dw.reshape(k, *cells)
 
 
 @lru_cache(maxsize=1024)
