@@ -54,6 +54,8 @@ def test_three_products_an_axis_make_a_whole_map() -> None:
 @pytest.mark.parametrize(
     ("line", "size", "adjoint", "results"),
     [
+        (points.output2_few_line, 4, points.output2_few_adjoint_line, 2),
+        (points.kernel3_few_line, 3, points.kernel3_few_adjoint_line, 4),
         (points.output_map_line, 3, points.output_map_adjoint_line, 2),
         (points.kernel_map_line, 3, points.kernel_map_adjoint_line, 3),
         (points.output4_line, 6, points.output4_adjoint_line, 4),
@@ -111,14 +113,35 @@ def test_any_number_of_tiles_is_right(tiles: int, c: int, k: int) -> None:
         torch.testing.assert_close(y.double(), want, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("images", [1, 2, 5, 7, 64, 250])
+def test_four_products_an_axis_make_two_outputs_of_a_kernel_of_three() -> None:
+    d, g = sympy.symbols("d:4"), sympy.symbols("g:3")
+    inputs, kernels = (
+        [sympy.nsimplify(v, rational=True) for v in line]
+        for line in (points.input4_line(*d), points.kernel3_few_line(*g))
+    )
+    made = points.output2_few_line(*(a * b for a, b in zip(inputs, kernels, strict=True)))
+    for i, y in enumerate(made):
+        assert sympy.expand(y - sum(d[i + r] * g[r] for r in range(3))) == 0
+
+
+# Whole maps of four cells have 9 points, tiles of other small ones 16.
+@pytest.mark.parametrize(
+    ("images", "size", "points_of_a_tile"),
+    [
+        *((n, (2, 2), 9) for n in (1, 2, 5, 7, 64, 250)), (1, (7, 7), 16), (1, (9, 10), 16),
+        (3, (5, 6), 16), (1, (1, 30), 16), (8, (2, 1), 16),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
-def test_whole_maps_are_right_in_all_directions(images: int, form: torch.memory_format) -> None:
+def test_small_maps_are_right_in_all_directions(
+    images: int, size: tuple[int, int], points_of_a_tile: int, form: torch.memory_format
+) -> None:
     generator = torch.Generator().manual_seed(images)
-    x = torch.randn(images, 65, 2, 2, generator=generator).contiguous(memory_format=form)
+    x = torch.randn(images, 65, *size, generator=generator).contiguous(memory_format=form)
     w = torch.randn(70, 65, 3, 3, generator=generator).contiguous(memory_format=form)
     bias = torch.randn(70, generator=generator)
-    g = Geometry.of((2, 2), 3, 1, 1, in_channels=65, out_channels=70)
+    g = Geometry.of(size, 3, 1, 1, in_channels=65, out_channels=70)
+    assert form_of(g, images, size, size).points == points_of_a_tile
     x64, w64 = x.double().requires_grad_(), w.double().requires_grad_()
     y = torch.nn.functional.conv2d(x64, w64, padding=1)
     dy = torch.randn(y.shape, generator=generator).contiguous(memory_format=form)
@@ -128,7 +151,7 @@ def test_whole_maps_are_right_in_all_directions(images: int, form: torch.memory_
         results = (
             (winograd.forward(x.numpy(), w.numpy(), None, g, threads), y),
             (winograd.forward(x.numpy(), w.numpy(), bias.numpy(), g, threads, True), clipped),
-            (winograd.input_grad(dy.numpy(), w.numpy(), g, (2, 2), threads), dx),
+            (winograd.input_grad(dy.numpy(), w.numpy(), g, size, threads), dx),
             (winograd.weight_grad(x.numpy(), dy.numpy(), g, threads), dw),
         )
         for got, want in results:
@@ -139,13 +162,13 @@ def test_whole_maps_are_right_in_all_directions(images: int, form: torch.memory_
 
 @pytest.mark.parametrize(
     ("size", "padding", "points_of_a_tile"),
-    [((2, 2), 1, 9), ((2, 2), 2, 36), ((2, 3), 1, 36), ((4, 4), 0, 36)],
+    [((2, 2), 1, 9), ((2, 2), 2, 16), ((2, 3), 1, 16), ((4, 4), 0, 16), ((14, 14), 1, 36)],
 )
 def test_only_maps_of_four_cells_padded_by_one_are_whole_maps(
     size: tuple[int, int], padding: int, points_of_a_tile: int
 ) -> None:
     g = Geometry.of(size, 3, 1, padding, in_channels=3, out_channels=4)
-    assert form_of(g, size).points == points_of_a_tile
+    assert form_of(g, 1, size, g.outputs(size)).points == points_of_a_tile
     x, w = torch.randn(3, 3, *size), torch.randn(4, 3, 3, 3)
     want = torch.nn.functional.conv2d(x.double(), w.double(), padding=padding)
     y = torch.from_numpy(winograd.forward(x.numpy(), w.numpy(), None, g, 1))

@@ -3,22 +3,24 @@
 The weights were fitted on one core of an AMD EPYC (Zen 4, AVX-512, 116 GFLOP/s). The matrix
 product's: 18 layers (2 to 112 cells a side, 3 to 2048 channels, batches 1 to 64); forward within
 15 % of the measured times, weight gradients within 30 %, one within 40 %. Winograd's: 3x3 layers
-within 15 %, 5x5 within 21 %; those of whole maps and along one axis follow, by the number of their
-points. On 26 3x3 layers and two threads the algorithm taken was the fastest or within 10 % of it,
-but for 3 of 78 problems. Along one axis (20 layers, weights constant or not, one and two threads of
-a Zen 5) it was the fastest or within 8 %, but for 4 of 80 (at most 22 %). The matrix unit's were
-fitted on a Xeon (AMX), to its times beside the matrix product's (79 layers, forward, constant and
-backward, one and two threads; a fifth added, so that doubtful ones stay with the other): of 474
-problems it was taken although slower, and by more than 3 %, in 13; the one taken was slower than
-the other by more than 10 % in 21. Another CPU is faster or slower, but seldom for one algorithm
-alone; `convscape bench explain --measure` shows both numbers side by side.
+within 15 %, 5x5 within 21 %; those of small maps and along one axis follow, by the number of their
+points. What many kernels of a small map cost was fitted on a Xeon (3x3 layers of 2 to 10 cells a
+side): of 60 problems the algorithm taken was the fastest or within 11 % of it. On 26 3x3 layers and
+two threads of the Zen 4 it was the fastest or within 10 %, but for 3 of 78 problems. Along one axis
+(20 layers, weights constant or not, one and two threads of a Zen 5) it was the fastest or within
+8 %, but for 4 of 80 (at most 22 %). The matrix unit's were fitted on a Xeon (AMX), to its times
+beside the matrix product's (79 layers, forward, constant and backward, one and two threads; a fifth
+added, so that doubtful ones stay with the other): of 474 problems it was taken although slower, and
+by more than 3 %, in 13; the one taken was slower than the other by more than 10 % in 21. Another
+CPU is faster or slower, but seldom for one algorithm alone; `convscape bench explain --measure`
+shows both numbers side by side.
 """
 
 from math import prod
 
 from convscape.arithmetic.geometry import Geometry
 from convscape.kernels.algorithm import Problem, geometry_of
-from convscape.kernels.cpu.winograd_form import axis_form, axis_tiles, form_of
+from convscape.kernels.cpu.winograd_form import Form, axis_form, axis_tiles, form_of
 
 LANES = 16
 """Of the widest vector; what idle lanes cost on a narrower one is less."""
@@ -30,6 +32,7 @@ _ROWS = 6  # of the register tile
 _WIDE = 128  # pixels of an image from which on the weight gradient's columns are k, not c
 _WIDE_WITHOUT = 48  # the same where no cell is padded
 _CHUNK = 102  # tiles for which Winograd transforms the kernels once
+_FAR = 1 << 15  # kernels of 3x3 cells that take more room than the caches nearby
 _CALL = 16_000  # nanoseconds of a call of the matrix product, as fitted
 _UNIT = 64_000  # nanoseconds of a call of the matrix unit, as fitted
 _START = 20_000  # nanoseconds of a call before the first product
@@ -92,12 +95,21 @@ def matrix_unit(problem: Problem) -> int:
     return int(times * (0.0101 * products + moved)) + _UNIT
 
 
+def form_and_tiles(problem: Problem) -> tuple[Form, int]:
+    """Winograd's form for a problem, and its tiles."""
+    geometry, images, read = geometry_of(problem), problem.shape[0], problem.shape[2:]
+    made = geometry.outputs(read)
+    if problem.direction == "input_gradient":
+        read, made = made, read
+    form = form_of(geometry, images, read, made)
+    return form, form.tiles(images, made)
+
+
 def winograd(problem: Problem) -> int:
-    """36 products a tile of 4x4 or 2x2 outputs, 9 a whole map; transforms of tiles and kernels."""
+    """36, 16 or 9 products a tile; transforms of tiles and kernels."""
     geometry = geometry_of(problem)
     c, k = _summed_and_made(problem)
-    form = form_of(geometry, problem.shape[2:])
-    tiles = form.tiles(problem.shape[0], geometry.outputs(problem.shape[2:]))
+    form, tiles = form_and_tiles(problem)
     narrow = geometry.kernel[0] == 5  # fitted apart: fewer cells to transform, and longer kernels
     fewer = form.points / 36  # numbers that transforms write and read
     # A transform of one channel takes as long as that of a vector's sixteen.
@@ -108,8 +120,12 @@ def winograd(problem: Problem) -> int:
         return int(product * products + fewer * (move * moved + weight * c * k)) + _START
     chunks = max(1, -(-tiles // _CHUNK))
     products = form.points * chunks * rounded(-(-tiles // chunks), _ROWS) * c * rounded(k, LANES)
-    product, move, weight = (0.0165, 3.5, 15.0) if narrow else (0.0170, 5.7, 4.9)
-    return int(product * products + fewer * (move * moved + weight * chunks * c * k)) + _START
+    # Kernels that lie far away cost what reading them does, others by their points.
+    read, point = (4.18, 0.02) if c * k >= _FAR else (0.58, 0.12)
+    product, move, weight = (
+        (0.0165, 3.5, 15.0) if narrow else (0.0170, 5.7, read + point * form.points)
+    )
+    return int(product * products + fewer * move * moved + weight * chunks * c * k) + _START
 
 
 def winograd_axis(problem: Problem) -> int:

@@ -3,8 +3,8 @@
 from math import prod
 
 from convscape.kernels.algorithm import Problem, geometry_of
-from convscape.kernels.cost import LANES, in_blocks, rounded
-from convscape.kernels.cpu.winograd_form import LEAST, NEAR, axis_form, axis_tiles, form_of
+from convscape.kernels.cost import LANES, form_and_tiles, in_blocks, rounded
+from convscape.kernels.cpu.winograd_form import LEAST, NEAR, axis_form, axis_tiles
 
 ITEMSIZE = {"float32": 4, "float64": 8}
 
@@ -36,8 +36,7 @@ def winograd(problem: Problem) -> int:
     """Points of a chunk of tiles, and of the kernels: all, or a block and its products."""
     geometry = geometry_of(problem)
     c, k = geometry.in_channels, rounded(geometry.out_channels, LANES)
-    form = form_of(geometry, problem.shape[2:])
-    tiles = form.tiles(problem.shape[0], geometry.outputs(problem.shape[2:]))
+    form, tiles = form_and_tiles(problem)
     point = form.points * 4
     if form.makes_all_points(tiles, (c, k), 4):
         return point * c * k + max(point * LEAST * (c + k), NEAR)

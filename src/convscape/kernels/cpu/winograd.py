@@ -1,10 +1,12 @@
-"""3x3 and 5x5 convolution at stride 1 by Winograd's F(4x4, 3x3) and F(2x2, 5x5).
+"""3x3 and 5x5 convolution at stride 1 by Winograd's F(4x4, 3x3), F(2x2, 3x3) and F(2x2, 5x5).
 
     y = A^T [ (G g G^T) ⊙ (B^T d B) ] A
 
 over tiles d of 6x6 input cells, summed over input channels; the matrices are in `winograd_points`.
 36 multiplications make 4x4 outputs of a 3x3 kernel, where the sum takes 144, or 2x2 outputs of a
-5x5 kernel, where it takes 100; of a padded map of 2x2 cells 9 make all, where the sum takes 16.
+5x5 kernel, where it takes 100. Of small maps tiles are 4x4 cells: 16 make 2x2 outputs, where the
+sum takes 36, and kernels have 16 points to transform, not 36; of a padded map of 2x2 cells 9 make
+all, where the sum takes 16.
 Over channels the products become as many matrix products on the register tile. Tiles are taken in
 chunks whose points stay in the L2 cache. The input gradient is a forward problem with the kernel
 reversed; the weight gradient is in `winograd_weight`.
@@ -107,7 +109,7 @@ def _call_of(
     adjoint = spatial is not None
     grid = spatial if spatial is not None else geometry.outputs((h, w))
     k = geometry.in_channels if adjoint else geometry.out_channels
-    form, lanes = form_of(geometry, (h, w)), SIMD.lanes(dtype.itemsize)
+    form, lanes = form_of(geometry, n, (h, w), tuple(grid)), SIMD.lanes(dtype.itemsize)
     top, left = (
         (axis.kernel - 1 - axis.padding[0] if adjoint else axis.padding[0]) - form.inner
         for axis in geometry.windows

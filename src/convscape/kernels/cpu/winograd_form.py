@@ -43,23 +43,36 @@ class Form(NamedTuple):
 WHOLE_MAP = Form(1, 2, 9, 1)
 """A 3x3 kernel over maps of 2x2 cells with a cell of padding all around."""
 
+FEW_POINTS = Form(3, 2, 16)
+"""A 3x3 kernel over so few tiles that transforming kernels takes longer than their products."""
+
 _SQUARE = {3: Form(4, 4, 36), 5: Form(2, 2, 36)}
+_LIGHTER = 150  # products of a pair of channels that 36 points of its kernel cost more than 16
 
 
-def form_of(geometry: Geometry, spatial: tuple[int, ...]) -> Form:
-    """The form for dense kernels of 3x3 or 5x5 cells over maps of this size, at stride 1.
+def form_of(geometry: Geometry, images: int, read: tuple[int, ...], made: tuple[int, ...]) -> Form:
+    """The form for dense kernels of 3x3 or 5x5 cells at stride 1.
+
+    Args:
+        geometry: The windows.
+        images: Of the batch.
+        read: Height and width of a map that tiles are read from.
+        made: Height and width of a map that tiles make.
 
     Example:
         >>> from convscape import Geometry
-        >>> form_of(Geometry.of((2, 2), 3, 1, 1), (2, 2)).points
-        9
-        >>> form_of(Geometry.of((3, 2), 3, 1, 1), (3, 2)).points
-        36
+        >>> def points(size, images=1):
+        ...     return form_of(Geometry.of(size, 3, 1, 1), images, size, size).points
+        >>> points((2, 2)), points((7, 7)), points((7, 7), 4), points((14, 14))
+        (9, 16, 36, 36)
     """
-    padded = all(w.padding == (1, 1) for w in geometry.windows)
-    if geometry.kernel == (3, 3) and padded and tuple(spatial) == (2, 2):
+    square = _SQUARE[geometry.kernel[0]]
+    if geometry.kernel != (3, 3):
+        return square
+    if all(w.padding == (1, 1) for w in geometry.windows) and tuple(read) == (2, 2):
         return WHOLE_MAP
-    return _SQUARE[geometry.kernel[0]]
+    fewer, more = (form.points * form.tiles(images, made) for form in (FEW_POINTS, square))
+    return FEW_POINTS if fewer < more + _LIGHTER else square
 
 
 PIECE = 4

@@ -1,11 +1,11 @@
-"""Winograd's transforms for F(4x4, 3x3) and F(2x2, 5x5), written once for any kind of number.
+"""Winograd's transforms, written once for any kind of number: F(4x4, 3x3), F(2x2, 5x5), smaller.
 
     y = A^T [ (G g G^T) ⊙ (B^T d B) ] A                 a 4x4 or 2x2 tile of the output
     dg = G^T [ Σ_tiles (A dy A^T) ⊙ (B^T d B) ] G       the weight gradient, exactly adjoint
 
-d is a 6x6 tile of the input, g the kernel. Both use the same six points, and B depends on nothing
-else; a row of G and a column of A^T hold the powers of a point, as many as the kernel and the
-output have cells. A line transform below is one of these matrices applied to one axis, with the
+d is a 6x6 tile of the input, g the kernel. Both forms use the same six points, and B depends on
+nothing else; a row of G and a column of A^T hold the powers of a point, as many as the kernel and
+the output have cells. A line transform below is one of these matrices applied to one axis, with the
 sums that its rows share taken once. On floats it is the formula, on symbols its proof, on `Lanes`
 the code that runs.
 
@@ -13,8 +13,9 @@ The points 0, ±√½, ±√2 and infinity keep the transforms' numbers near 1: 
 RMS is about 1e-6 in the mean and 1e-5 at the worst of a million outputs, where the points 0, ±1, ±2
 give 3e-6 and 4e-5.
 
-A third form takes whole maps of 2x2 cells under a 3x3 kernel with a cell of padding. Along an axis
-three products do:
+Tiles of 4x4 cells, F(2x2, 3x3), have the points 0, ±1 and infinity; their largest error is a fifth
+of that: 2e-6. One more form takes whole maps of 2x2 cells under a 3x3 kernel with a cell of
+padding. Along an axis three products do:
 
     y0 = g1 d0 + g2 d1 = g1 (d0 + d1) + (g2 - g1) d1
     y1 = g0 d0 + g1 d1 = g1 (d0 + d1) + (g0 - g1) d0
@@ -144,6 +145,33 @@ def kernel_map_adjoint_line(u0: Any, u1: Any, u2: Any) -> Any:
     return u2, u0 - u1 - u2, u1
 
 
+def input4_line(d0: Any, d1: Any, d2: Any, d3: Any) -> Any:
+    """B^T d: four input cells to the points 0, ±1 and infinity."""
+    return d0 - d2, d1 + d2, d2 - d1, d3 - d1
+
+
+def kernel3_few_line(g0: Any, g1: Any, g2: Any) -> Any:
+    """G g: three kernel cells to four points."""
+    even, odd = (g0 + g2) * 0.5, g1 * 0.5
+    return g0, even + odd, even - odd, g2
+
+
+def output2_few_line(m0: Any, m1: Any, m2: Any, m3: Any) -> Any:
+    """A^T m: four points to two output cells."""
+    return m0 + (m1 + m2), (m1 - m2) + m3
+
+
+def output2_few_adjoint_line(y0: Any, y1: Any) -> Any:
+    """A y: the transpose of `output2_few_line`."""
+    return y0, y0 + y1, y0 - y1, y1
+
+
+def kernel3_few_adjoint_line(u0: Any, u1: Any, u2: Any, u3: Any) -> Any:
+    """G^T u: the transpose of `kernel3_few_line`."""
+    even = (u1 + u2) * 0.5
+    return u0 + even, (u1 - u2) * 0.5, even + u3
+
+
 TOGETHER = ((0, 1, 2, 3, 4, 5),)
 """Rows of a result in one group."""
 
@@ -214,3 +242,12 @@ output_map_relu_tile = elementwise(_finished(output_map_line, True, 3), 9, 4, ex
 output_map_adjoint_tile = elementwise(both_axes(output_map_adjoint_line, 2), 4, 9)
 kernel_map_adjoint_vectors = from_vectors(both_axes(kernel_map_adjoint_line, 3), 9)
 kernel_map_adjoint_rows = to_rows(both_axes(kernel_map_adjoint_line, 3), 9)
+input_few_tile = elementwise(both_axes(input4_line, 4), 16, 16)
+kernel3_few_vectors = from_vectors(both_axes(kernel3_few_line, 3), 9)
+kernel3_few_rows = from_rows(both_axes(kernel3_few_line, 3), 9)
+kernel3_few_reversed_rows = from_rows(_reversed(kernel3_few_line, 3, TOGETHER), 9)
+output2_few_tile = elementwise(_finished(output2_few_line, False, 4), 16, 4, extra=True)
+output2_few_relu_tile = elementwise(_finished(output2_few_line, True, 4), 16, 4, extra=True)
+output2_few_adjoint_tile = elementwise(both_axes(output2_few_adjoint_line, 2), 4, 16)
+kernel3_few_adjoint_vectors = from_vectors(both_axes(kernel3_few_adjoint_line, 4), 16)
+kernel3_few_adjoint_rows = to_rows(both_axes(kernel3_few_adjoint_line, 4), 16)

@@ -1,12 +1,12 @@
-"""The weight gradient by the adjoint of Winograd's F(4x4, 3x3) or F(2x2, 5x5).
+"""The weight gradient by the adjoint of Winograd's F(4x4, 3x3), F(2x2, 3x3) or F(2x2, 5x5).
 
     dg = G^T [ Σ_tiles (A dy A^T) ⊙ (B^T d B) ] G
 
 Tiles are taken in chunks. Each thread has output channels of its own: it transforms a chunk's tiles
-of those, then of the input channels one block after the other, and of each pair of blocks takes 36
-matrix products whose sum runs over tiles, and transforms the sums. Threads transform the input each
-for itself: points that go from core to core take longer than to compute them twice. With few
-channels `winograd_weight_few` keeps everything in each core's own cache.
+of those, then of the input channels one block after the other, and of each pair of blocks takes a
+matrix product a point, whose sum runs over tiles, and transforms the sums. Threads transform the
+input each for itself: points that go from core to core take longer than to compute them twice. With
+few channels `winograd_weight_few` keeps everything in each core's own cache.
 """
 
 from functools import lru_cache
@@ -167,7 +167,7 @@ def _launches(
     """
     n, c, h, w = shape
     k, *grid = dy[1:]
-    form, lanes = form_of(geometry, (h, w)), SIMD.lanes(dtype.itemsize)
+    form, lanes = form_of(geometry, n, (h, w), tuple(grid)), SIMD.lanes(dtype.itemsize)
     tiles, size = form.tiles(n, tuple(grid)), form.points * dtype.itemsize
     few = size * c * k <= _FEW_BYTES and tiles >= _FEW_TILES * threads
     slabs = Slabs.of(threads if few else 1, prod(geometry.weight_shape), dtype, threads)
