@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convscape.kernels.cpu import memory
 from convscape.kernels.cpu.copy import copy_runs
 from convscape.kernels.cpu.jit import entry
+from convscape.kernels.cpu.layout import padded
 from convscape.kernels.cpu.simd import SIMD
 
 _GUARD = 7.0
@@ -32,3 +34,16 @@ def test_runs_become_neighbours(gap: int, count: int, dtype: Any) -> None:
         assert target[lanes : lanes + count * run].tolist() == [v for w in wanted for v in w]
         assert (target[:lanes] == _GUARD).all()
         assert (target[lanes + count * run :] == _GUARD).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("channels", [1, 17, 32, 33, 100])
+@pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 0), (0, 2)), ((2, 1), (0, 0))])
+def test_images_of_fewer_lines_than_threads_are_turned_whole(
+    padding: Any, channels: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "empty", lambda count, dtype: np.full(count, np.nan, dtype))
+    x = np.arange(channels * 49, dtype=np.float32).reshape(1, channels, 7, 7)
+    line, _ = padded(x, padding, threads)
+    want = np.pad(x, ((0, 0), (0, 0), *padding)).transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(line.reshape(want.shape), want)

@@ -120,3 +120,27 @@ def test_few_pixels_are_multiplied_with_weights_that_nobody_packs(
             assert error(found, want) < 2e-6
     finally:
         torch.set_num_threads(before)
+
+
+# Weights from 2^17 on are turned first, or with few pixels packed; fewer are read as they lie.
+@pytest.mark.parametrize(
+    ("shape", "k", "stride", "groups"),
+    [
+        ((1, 300, 7, 7), 449, 1, 1), ((2, 300, 9, 8), 449, 1, 1), ((1, 520, 13, 7), 530, 2, 2),
+        ((2, 520, 13, 11), 530, 2, 2), ((1, 300, 7, 7), 69, 1, 1), ((1, 60, 5, 13), 80, 2, 4),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("threads", [1, 2])
+def test_input_gradients_of_1x1_layers_in_plain_order_are_right(
+    shape: tuple[int, ...], k: int, stride: int, groups: int, threads: int
+) -> None:
+    generator = torch.Generator().manual_seed(k)
+    w = torch.randn(k, shape[1] // groups, 1, 1, generator=generator)
+    x = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
+    y = torch.nn.functional.conv2d(x, w.double(), None, stride, 0, 1, groups)
+    dy = torch.randn(y.shape, generator=generator)
+    (want,) = torch.autograd.grad(y, x, dy.double())
+    g = Geometry.of(shape[2:], 1, stride, in_channels=shape[1], out_channels=k, groups=groups)
+    dx = gemm.input_grad(dy.numpy(), w.numpy(), g, (shape[2], shape[3]), threads)
+    assert dx.flags.c_contiguous
+    assert error(dx, want) < TOLERANCE[torch.float32]

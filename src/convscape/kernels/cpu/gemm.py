@@ -35,9 +35,21 @@ from convscape.kernels.cpu.gemm_pack import packed
 from convscape.kernels.cpu.gemm_pointwise import InPlace, pointwise, suits
 from convscape.kernels.cpu.gemm_problem import forward_product, input_products
 from convscape.kernels.cpu.gemm_weight import bind_weight, weight_grad
-from convscape.kernels.cpu.layout import Array, Pads, blank, is_channels_last, lies_last, padded
+from convscape.kernels.cpu.layout import (
+    Array,
+    Pads,
+    blank,
+    is_channels_last,
+    lies_last,
+    padded,
+    plain,
+)
+from convscape.kernels.cpu.simd import SIMD
+from convscape.kernels.cpu.tile import WIDEST
 
 __all__ = ["bind", "bind_weight", "forward", "input_grad", "pack", "weight_grad"]
+
+_MANY = 1 << 17  # 1x1 weights that do not stay near while their sums read them across
 
 
 def pack(weight: Array, geometry: Geometry, threads: int) -> Array:
@@ -180,13 +192,12 @@ def input_grad(
     _, _, unmet = input_products(geometry, dy.shape[0], *spatial, last)
     height, width = geometry.windows
     clear(dx, (height.stride, width.stride), unmet, threads)
-    if not last and _is_pointwise(dy, geometry):
-        groups = geometry.groups
-        # (K, C / groups) to (C, K / groups), group by group.
-        backwards = _grouped(weight, geometry)[..., 0, 0].swapaxes(1, 2)
-        backwards = backwards.reshape(geometry.in_channels, -1) if groups > 1 else backwards[0]
+    many = weight.size >= _MANY
+    one_panel = dy.shape[0] * prod(dy.shape[2:]) <= WIDEST * SIMD.lanes(dy.itemsize)
+    if not last and _is_pointwise(dy, geometry) and not (many and one_panel):
         view = _strided(dx, geometry, dy.shape)
-        pointwise(dy, backwards, None, False, groups, view, threads)
+        backwards = _backwards(weight, geometry, many, threads)
+        pointwise(dy, backwards, None, False, geometry.groups, view, threads)
         return dx
     _products(dy, weight, geometry, dx.shape, last, line, threads)
     return dx
@@ -210,6 +221,21 @@ def _is_pointwise(x: Array, geometry: Geometry) -> bool:
         and all(w.padding == (0, 0) for w in geometry.windows)
         and x.strides[3] == x.itemsize
     )
+
+
+def _backwards(weight: Array, geometry: Geometry, many: bool, threads: int) -> Array:
+    """1x1 weights (K, C / groups) as (C, K / groups), group by group.
+
+    Many are turned: where a sum reads each from another line of the cache, lines are gone before
+    their neighbours are read.
+    """
+    weight = _grouped(weight, geometry)
+    groups, k, c = weight.shape[:3]
+    if many:
+        weight = plain(np.ascontiguousarray(weight).reshape(groups, k, 1, c), threads)
+    else:
+        weight = weight.swapaxes(1, 2)
+    return weight.reshape(groups * c, k)
 
 
 def _strided(x: Array, geometry: Geometry, grid: tuple[int, ...]) -> Array:

@@ -244,7 +244,14 @@ def pad_part(part, parts, places, sizes, strides, shape, grid, start, filler):
     rows, columns = grid
     top, left = start
     lines = n_size * rows
-    for line in range(lines * part // parts, lines * (part + 1) // parts):
+    first, last, c_low, c_high = lines * part // parts, lines * (part + 1) // parts, 0, c_size
+    if lines < parts and sw == 1 and grid == (h_size, w_size):
+        # Shares are of the channels.
+        blocks = (c_size + _BLOCK - 1) // _BLOCK
+        first, last = 0, lines
+        c_low = blocks * part // parts * _BLOCK
+        c_high = min(blocks * (part + 1) // parts * _BLOCK, c_size)
+    for line in range(first, last):
         n, row = divmod(line, rows)
         h = row - top
         to = line * columns * c_size
@@ -263,7 +270,10 @@ def pad_part(part, parts, places, sizes, strides, shape, grid, start, filler):
             for w in range(low, high):
                 _copy(x[source + w * sw :], out[to + w * c_size : to + (w + 1) * c_size])
         elif sw == 1:
-            transpose(x, source + low, sc, c_size, high - low, out, to + low * c_size, c_size)
+            transpose(
+                x, source + low + c_low * sc, sc, c_high - c_low, high - low,
+                out, to + low * c_size + c_low, c_size,
+            )  # fmt: skip
         else:
             for w in range(low, high):
                 line_out = out[to + w * c_size : to + (w + 1) * c_size]
