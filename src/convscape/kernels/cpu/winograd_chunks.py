@@ -3,7 +3,7 @@
 Tiles are taken in chunks. The kernels' points are read once for each, from a cache that gives less
 than the multipliers take: a chunk is large enough to make up for it, its points and those of its
 products stay in L2 where channels are few, and while a panel of the kernels' points is multiplied
-the next one is asked for.
+the next one is asked for, and what the chunk will write.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from convscape.kernels.cpu.tile import block_vectors, multiply, multiply_add
 from convscape.kernels.cpu.winograd_call import BIAS, ROOM, WEIGHT, X, Y
 from convscape.kernels.cpu.winograd_form import LEAST, NEAR, Form
 from convscape.kernels.cpu.winograd_kernels import block_points, turning_block
-from convscape.kernels.cpu.winograd_tiles import spread_input, store_tile
+from convscape.kernels.cpu.winograd_tiles import ask_for_output, spread_input, store_tile
 from convscape.kernels.cpu.winograd_transforms import edge_of, points_of
 
 _DEPTH = 32  # channels of one piece of a sum: longer ones lose digits
@@ -92,7 +92,14 @@ def _forward_part(
         spread_input(
             form, x, strides, size, 0, c_size, corner, grid, start, count, c_size, plane, spread
         )
+        late = many_points // 2
         for e in range(many_points):
+            # While the later half is multiplied, the chunk's outputs are asked for.
+            low, high = max(0, e - late), max(0, e + 1 - late)
+            ask_for_output(
+                form, y, k_size, grid, start + count * low // (many_points - late),
+                start + count * high // (many_points - late),
+            )  # fmt: skip
             k0 = 0
             while k0 < k_size:
                 vectors = block_vectors(k_size - k0, lanes)

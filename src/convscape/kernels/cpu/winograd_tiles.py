@@ -112,6 +112,20 @@ def spread_output(form, dy, strides, k0, channels, grid, first, count, row, plan
             output_points(form, patch, 0, patched, given, t * row, writes, channels)
 
 
+@kernel
+def ask_for_output(form, y, channels, grid, first, last):
+    """Ask for the cells that the tiles [first, last) will write: a store waits for its line."""
+    edge = edge_of(form)
+    _, h_size, w_size = grid
+    down, across = (h_size + edge - 1) // edge, (w_size + edge - 1) // edge
+    for t in range(first, last):
+        line, tx = divmod(t, across)
+        n, ty = divmod(line, down)
+        at = ((n * h_size + ty * edge) * w_size + tx * edge) * channels
+        for i in range(edge):
+            fetch_far_run(y, at + i * w_size * channels, edge * channels)
+
+
 @inlined
 def store_tile(
     form, products, at, reads, y, corner, placed, real, bias, k0, relu, top, left, size,
@@ -119,14 +133,10 @@ def store_tile(
 ):  # fmt: skip
     """The output tile at (top, left) of a map of this size from its products, plus bias.
 
-    A tile that the border cuts is made in `border` and its real cells are copied. A store waits
-    for its line, and a tile's are far apart: those of the next tile are asked for.
+    A tile that the border cuts is made in `border` and its real cells are copied.
     """
     edge = edge_of(form)
     if inside(top, left, size, edge):
-        following = corner + edge * placed[1]
-        for cell in range(edge * edge):
-            fetch_far_run(y, following + placed[cell], real)
         output_cells(form, relu, products, at, reads, y, corner, placed, real, bias, k0)
         return
     output_cells(form, relu, products, at, reads, border, 0, bordered, real, bias, k0)
