@@ -5,7 +5,7 @@ product's: 18 layers (2 to 112 cells a side, 3 to 2048 channels, batches 1 to 64
 15 % of the measured times, weight gradients within 30 %, one within 40 %. Winograd's: 3x3 layers
 within 15 %, 5x5 within 21 %; those of small maps and along one axis follow, by the number of their
 points. What many kernels of a small map cost was fitted on a Xeon (3x3 layers of 2 to 10 cells a
-side): of 60 problems the algorithm taken was the fastest or within 11 % of it. On 26 3x3 layers and
+side): of 60 problems the algorithm taken was the fastest or within 16 % of it. On 26 3x3 layers and
 two threads of the Zen 4 it was the fastest or within 10 %, but for 3 of 78 problems. Along one axis
 (20 layers, weights constant or not, one and two threads of a Zen 5) it was the fastest or within
 8 %, but for 4 of 80 (at most 22 %). The matrix unit's were fitted on a Xeon (AMX), to its times
