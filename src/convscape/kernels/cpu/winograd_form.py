@@ -44,7 +44,8 @@ WHOLE_MAP = Form(1, 2, 9, 1)
 """A 3x3 kernel over maps of 2x2 cells with a cell of padding all around."""
 
 FEW_POINTS = Form(3, 2, 16)
-"""A 3x3 kernel over so few tiles that transforming kernels takes longer than their products."""
+"""A 3x3 kernel over maps that these tiles fill as well, or over so few tiles that transforming the
+kernels takes longer than their products."""
 
 _SQUARE = {3: Form(4, 4, 36), 5: Form(2, 2, 36)}
 _LIGHTER = 150  # products of a pair of channels that 36 points of its kernel cost more than 16
